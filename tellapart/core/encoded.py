@@ -1,0 +1,75 @@
+"""What an objective sees: two sets of vectors, their relation, and what else travels with the rows and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tellapart.core.relation import Relation
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A block of rows against all columns.
+
+    Attributes:
+        q: [n, d] vectors of the rows, of unit length.
+        k: [m, d] vectors of the columns, of unit length.
+        rel: relation of shape [n, m], or [n, m + s] where rows have `own` columns.
+        rows: further tensors with one entry a row (a guide's vectors `guide_q`, labels, teacher scores).
+        cols: further tensors with one entry a column (`guide_k`, a bank's ages).
+        own: [n, s, d] columns of each row's own: mined or synthetic ones; they stand to the right of `k`.
+    """
+
+    q: Tensor
+    k: Tensor
+    rel: Relation
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
+    cols: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        n, m = len(self.q), len(self.k) + (0 if self.own is None else self.own.shape[1])
+        if self.rel.shape != (n, m):
+            raise ValueError(f"a relation of shape {self.rel.shape} does not fit {n} rows and {m} columns")
+
+    @cached_property
+    def sim(self) -> Tensor:
+        """[n, m (+ s)] scores `q · k` in float32 or wider, whatever the precision of the vectors."""
+        q, k = _wide(self.q), _wide(self.k)
+        sim = q @ k.T
+        if self.own is None:
+            return sim
+        return torch.cat([sim, torch.einsum("nd,nsd->ns", q, _wide(self.own))], 1)
+
+    def with_relation(self, rel: Relation) -> Encoded:
+        """The same vectors under another relation; scores already computed are kept."""
+        other = replace(self, rel=rel)
+        if "sim" in self.__dict__:
+            other.__dict__["sim"] = self.sim
+        return other
+
+    def with_own(self, own: Tensor, pos: Tensor, neg: Tensor) -> Encoded:
+        """The same block with further columns of the rows' own, [n, s, d], and their weights [n, s]."""
+        joined = own if self.own is None else torch.cat([self.own, own], 1)
+        return replace(self, own=joined, rel=self.rel.with_columns(pos, neg))
+
+    def need_rows(self, name: str, part: str) -> Tensor:
+        """A tensor of `rows` that a part cannot do without."""
+        if name not in self.rows:
+            raise ValueError(f"{part} needs {name!r} with every row; the strategy or the guide has to supply it")
+        return self.rows[name]
+
+    def need_cols(self, name: str, part: str) -> Tensor:
+        """A tensor of `cols` that a part cannot do without."""
+        if name not in self.cols:
+            raise ValueError(f"{part} needs {name!r} with every column; the strategy or the guide has to supply it")
+        return self.cols[name]
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()

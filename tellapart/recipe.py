@@ -1,0 +1,109 @@
+"""The parts of a run, by name with options: one TOML file; its hash names the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tellapart.core.errors import PartError, TellapartError, near
+from tellapart.core.parts import card_of, check_options, parse_spec, split_chain
+
+PART_FIELDS = {
+    "image": "encode", "text": "encode", "head": "encode", "objective": "objective", "relate": "relate",
+    "sample": "sample", "augment": "augment", "strategy": "strategy", "index": "index", "rank": "rank",
+}  # fmt: skip
+
+
+class Recipe(BaseModel):
+    """What a run does. Fields that name parts take `name`, `name(option=value)` or a chain `a|b`; "" is none.
+
+    Attributes:
+        image, text: frozen encoders of the two modalities.
+        head: the trained map from frozen features to the shared space.
+        positives: what makes two items positive: the pair itself, or its duplicate group as well.
+        both_ways: whether documents also look for their queries (the symmetric loss).
+        learning_rate, weight_decay: of AdamW; the rate falls along a cosine to 0 after `warmup` of all steps.
+        average: share of the steps at the end whose weights are averaged (0: none).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    image: str = "lite0"
+    text: str = "minilm"
+    head: str = "mlp-head"
+    objective: str = "infonce"
+    relate: str = ""
+    sample: str = "shuffle"
+    augment: str = ""
+    strategy: str = "two-tower"
+    index: str = "exact"
+    rank: str = ""
+    positives: Literal["item", "group"] = "item"
+    both_ways: bool = True
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
+    batch_size: Annotated[int, Field(ge=2, le=1_048_576)] = 256
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.05
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
+    average: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+    @staticmethod
+    def of(values: dict[str, Any]) -> Recipe:
+        """A recipe from plain values; names, options and bounds are checked now, before anything is run."""
+        unknown = [name for name in values if name not in Recipe.model_fields]
+        if unknown:
+            raise PartError(f"a recipe has no {unknown[0]!r}; {near(unknown[0], Recipe.model_fields)}")
+        try:
+            recipe = Recipe(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PartError(f"recipe: {first['loc'][0]}={first.get('input')!r}: {first['msg'].lower()}") from None
+        recipe.check()
+        return recipe
+
+    def check(self) -> None:
+        """Every part exists, has the right shape and takes its options; no part is imported without options."""
+        for field, shape in PART_FIELDS.items():
+            for piece in split_chain(getattr(self, field)):
+                name, options = parse_spec(piece)
+                check_options(card_of(shape, name), options)
+
+    def but(self, **changes: Any) -> Recipe:
+        """The same recipe with some fields changed."""
+        return Recipe.of({**self.model_dump(), **changes})
+
+    @property
+    def hash(self) -> str:
+        """Ten hex digits over all fields."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:10]
+
+    def to_toml(self) -> str:
+        """The recipe as a TOML file that `from_toml` reads back equal."""
+        lines = [f"{name} = {json.dumps(value)}" for name, value in self.model_dump().items()]
+        return "[recipe]\n" + "\n".join(lines) + "\n"
+
+    @staticmethod
+    def from_toml(path: str | Path) -> Recipe:
+        """Read a recipe file; what is wrong with it is said in one line."""
+        try:
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise TellapartError(f"there is no recipe file {path}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TellapartError(f"{path} is not a readable TOML file: {error}") from None
+        if set(data) != {"recipe"}:
+            raise PartError(f"{path} must hold one table [recipe] and nothing else")
+        return Recipe.of(data["recipe"])
+
+    def changed_by(self, assignment: str) -> Recipe:
+        """The recipe with one `field=value`, as the command line writes it; values are read by the field's type."""
+        field, sign, value = assignment.partition("=")
+        if not sign:
+            raise PartError(f"write --try and --set as field=value, not {assignment!r}")
+        return self.but(**{field.strip(): value.strip()})

@@ -85,7 +85,9 @@ class Collection:
     @staticmethod
     def of(columns: Mapping[str, Sequence[Any]], *, root: str | Path | None = None) -> Collection:
         """A collection from plain sequences; without an `id` column the items are numbered."""
-        table = pa.table({k: v if isinstance(v, pa.Array | pa.ChunkedArray) else pa.array(v) for k, v in columns.items()})
+        table = pa.table(
+            {k: v if isinstance(v, pa.Array | pa.ChunkedArray) else pa.array(v) for k, v in columns.items()}
+        )
         if ID not in table.column_names:
             table = table.add_column(0, ID, pa.array([f"{i:08d}" for i in range(len(table))]))
         return Collection(table, root=root)

@@ -125,7 +125,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def split_chain(spec: str) -> list[str]:
-    """`"a|b(x='|')"` -> `["a", "b(x='|')"]`: split at bars outside brackets and quotes; empty text is an empty chain."""
+    """`"a|b(x='|')"` -> `["a", "b(x='|')"]`: split at bars outside brackets and quotes; no text is no chain."""
     pieces, depth, quote, start = [], 0, "", 0
     for i, c in enumerate(spec):
         if quote:

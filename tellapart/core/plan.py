@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from tellapart.core.needs import require
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,29 @@ Sampler = Callable[..., Plan]
 def generator(seed: int, epoch: int, stream: int = 0) -> np.random.Generator:
     """The one source of randomness of a plan: equal for equal (seed, epoch, stream)."""
     return np.random.default_rng(np.random.SeedSequence([seed, epoch, stream]))
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """An array that is equal to another with the same bytes."""
+
+    digest: bytes
+    x: np.ndarray = field(compare=False, repr=False)
+
+
+def topics(keys: SampleKeys, clusters: int, seed: int) -> np.ndarray:
+    """[n] int64 cluster of each row by k-means over `extra["topic_vectors"]`; computed once for equal arguments."""
+    if "topic_vectors" not in keys.extra:
+        raise ValueError("clustering needs `topic_vectors`, the frozen vectors of the queries, with the rows")
+    x = np.ascontiguousarray(keys.extra["topic_vectors"], dtype=np.float32)
+    return _topics(_Vectors(hashlib.sha256(x.tobytes()).digest(), x), min(clusters, len(x)), seed)
+
+
+@functools.lru_cache(maxsize=4)
+def _topics(vectors: _Vectors, clusters: int, seed: int) -> np.ndarray:
+    cluster = require("sklearn.cluster", "clustering the queries")
+    found: np.ndarray = cluster.KMeans(clusters, n_init=1, random_state=seed).fit_predict(vectors.x)
+    return found.astype(np.int64)
 
 
 def cut(order: np.ndarray, batch_size: int) -> Plan:

@@ -1,0 +1,236 @@
+"""The one training loop: a strategy says what a step is, the loop owns optimiser, schedule, averages and resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tellapart.core.errors import PartError, TellapartError
+from tellapart.core.parts import card_of, make, parse_spec
+from tellapart.core.plan import Plan, SampleKeys
+from tellapart.engine import checkpoint, distributed
+from tellapart.engine.inputs import TrainData
+from tellapart.engine.memory import Chain, GradCache
+from tellapart.engine.session import Run
+from tellapart.recipe import Recipe
+
+Progress = Callable[[int, int, str], None]
+CHECKPOINT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained run.
+
+    Attributes:
+        state: tensors by side and name, as numpy arrays, on the CPU: `{"query": {...}, "document": {...}}`.
+        history: one dict an epoch: losses and score diagnostics.
+        seconds: wall time of the training steps of this process.
+        towers: the trained networks, in evaluation mode.
+    """
+
+    recipe: Recipe
+    state: dict[str, dict[str, np.ndarray]]
+    history: list[dict[str, Any]]
+    seconds: float
+    towers: nn.ModuleDict = field(repr=False)
+
+    @torch.no_grad()
+    def encode(self, side: str, x: np.ndarray) -> np.ndarray:
+        """[n, width] features -> [n, d] unit vectors of a side."""
+        device = next(self.towers.parameters()).device
+        return np.asarray(self.towers[side](torch.from_numpy(np.array(x, np.float32)).to(device)).float().cpu())
+
+
+def fit(
+    recipe: Recipe,
+    data: TrainData,
+    *,
+    seed: int | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    cache_rows: int | None = None,
+    device: str | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Fitted:
+    """Train the towers of a recipe.
+
+    Args:
+        seed: of initialisation, order and draws; None: the recipe's.
+        folder: where checkpoints go; a run that was killed there goes on and ends with the same bits.
+        progress: called with (steps done, steps in all, text).
+        cache_rows: items an encoder sees at once (gradient caching); None: the whole batch.
+        device: None: an accelerator if there is one.
+
+    Raises:
+        PartError: parts that cannot be used together or on these data.
+        TellapartError: a folder that holds another run; a loss that is not finite.
+    """
+    distributed.join()
+    seed = recipe.seed if seed is None else seed
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _fit(recipe, data, seed, folder, progress, cache_rows, device, checkpoint_seconds)
+
+
+def _fit(
+    recipe: Recipe,
+    data: TrainData,
+    seed: int,
+    folder: Path | None,
+    progress: Progress | None,
+    cache_rows: int | None,
+    device: str | None,
+    checkpoint_seconds: float,
+) -> Fitted:
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chain = Chain.of(recipe.objective, relate=recipe.relate, augment=recipe.augment)
+    run = Run(
+        recipe, data, _towers(recipe, data), chain, seed, place, cache=GradCache(cache_rows) if cache_rows else None
+    )
+    strategy: nn.Module = make("strategy", recipe.strategy)
+    strategy.begin(run)  # type: ignore[operator]
+    whole = nn.ModuleDict({"towers": run.towers, "strategy": strategy}).to(place).train()
+    optimizer = torch.optim.AdamW(_decay_groups(whole, recipe.weight_decay), lr=recipe.learning_rate)
+    per_epoch = len(_plan(run, 0))
+    run.steps = per_epoch * recipe.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / run.steps, recipe.warmup))
+    average = {name: torch.zeros_like(x) for name, x in whole.named_parameters() if x.requires_grad}
+    averaged, history, plan = 0, [], None
+    identity = {"recipe": recipe.hash, "seed": seed, "data": data.fingerprint(), "world": distributed.world()}
+
+    if folder is not None and (saved := checkpoint.load(folder)) is not None:
+        tensors, facts = saved
+        if facts["identity"] != identity:
+            raise TellapartError(f"{folder} holds another run ({facts['identity']}); give another folder or remove it")
+        whole.load_state_dict({k[6:]: x for k, x in tensors.items() if k.startswith("whole.")})
+        checkpoint.restore_optimizer(optimizer, tensors)
+        schedule.load_state_dict({**schedule.state_dict(), **facts["schedule"]})
+        for group, rate in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        average = {name: tensors[f"average.{name}"].to(place) for name in average}
+        run.step, averaged, history = facts["step"], facts["averaged"], facts["history"]
+
+    started = last_saved = time.monotonic()
+    sums: dict[str, float] = history.pop()["sums"] if run.step % per_epoch and history else {}
+    while run.step < run.steps:
+        run.epoch, at = divmod(run.step, per_epoch)
+        if plan is None or at == 0:
+            plan = _plan(run, run.epoch, expected=per_epoch)
+        torch.manual_seed(run.draw(f"step {distributed.rank()}"))
+        losses = strategy.step(run, plan[at])  # type: ignore[operator]
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise TellapartError(f"the loss is not finite at step {run.step}; try a lower learning_rate")
+        optimizer.zero_grad()
+        loss.backward()
+        if run.cache is not None:
+            run.cache.replay()
+        distributed.average_gradients(whole.parameters())
+        optimizer.step()
+        schedule.step()
+        strategy.after(run)  # type: ignore[operator]
+        run.step += 1
+        if run.step > (1 - recipe.average) * run.steps:
+            averaged += 1
+            for name, x in whole.named_parameters():
+                if x.requires_grad:
+                    average[name] += (x.detach() - average[name]) / averaged
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        if at + 1 == per_epoch:
+            history.append({"epoch": run.epoch, **{k: v / per_epoch for k, v in sums.items()}})
+            sums = {}
+        if progress is not None:
+            progress(run.step, run.steps, f"epoch {run.epoch + 1}/{recipe.epochs}")
+        due = time.monotonic() - last_saved >= checkpoint_seconds or run.step == run.steps
+        if folder is not None and due and distributed.rank() == 0:
+            kept = history if not sums else [*history, {"sums": sums}]
+            _save(folder, whole, optimizer, schedule, average, identity, run.step, averaged, kept)
+            last_saved = time.monotonic()
+    if averaged:
+        with torch.no_grad():
+            for name, x in whole.named_parameters():
+                if x.requires_grad:
+                    x.copy_(average[name])
+    towers = run.towers.eval()
+    state = {
+        side: {k: x.detach().cpu().numpy().copy() for k, x in towers[side].state_dict().items()} for side in towers
+    }
+    return Fitted(recipe, state, history, time.monotonic() - started, towers)
+
+
+def _towers(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
+    """A tower a side, or one for both where both are one column."""
+
+    def build(side: str) -> nn.Module:
+        inputs = getattr(data, side)
+        head: nn.Module = make("encode", recipe.head).module(inputs.width)
+        below = inputs.encoder()
+        return head if below is None else nn.Sequential(below, head)
+
+    query = build("query")
+    return nn.ModuleDict({"query": query, "document": query if data.same_space else build("document")})
+
+
+def _plan(run: Run, epoch: int, *, expected: int | None = None) -> Plan:
+    """This process's rows of every batch of an epoch, contiguous pieces of the global plan."""
+    name, _ = parse_spec(run.recipe.sample)
+    traits = card_of("sample", name).traits
+    keys = run.data.keys
+    vectors: dict[str, np.ndarray] = {}
+    if "vectors" in traits:
+        vectors = {side: run.encode_all(side).cpu().numpy() for side in ("query", "document")}
+    known = SampleKeys(keys.item.numpy(), keys.group.numpy(), keys.target.numpy(), **vectors, extra=run.data.extra)
+    sampler = make("sample", run.recipe.sample)
+    plan: Plan = sampler(known, seed=run.seed, epoch=epoch, batch_size=run.recipe.batch_size)
+    if not plan or (expected is not None and len(plan) != expected) or not distributed.same_everywhere(len(plan)):
+        raise PartError(
+            f"the sampler {name} planned {len(plan)} batches where {expected or 'at least one'} were promised"
+        )
+    world, rank = distributed.world(), distributed.rank()
+    if min(len(rows) for rows in plan) < world:
+        raise PartError(f"a batch of {min(len(rows) for rows in plan)} rows cannot be shared by {world} processes")
+    return [rows[: len(rows) // world * world].reshape(world, -1)[rank] for rows in plan]
+
+
+def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and temperatures (fewer than two axes) do not."""
+    held = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in held if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in held if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _rate(share: float, warmup: float) -> float:
+    """Linear rise over the warm-up, then half a cosine down to 0."""
+    if share < warmup:
+        return max(share, 1e-3) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / max(1 - warmup, 1e-9)))
+
+
+def _save(
+    folder: Path,
+    whole: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    average: dict[str, Tensor],
+    identity: dict[str, Any],
+    step: int,
+    averaged: int,
+    history: list[dict[str, Any]],
+) -> None:
+    tensors = {f"whole.{name}": x for name, x in whole.state_dict().items()}
+    tensors |= {f"average.{name}": x for name, x in average.items()} | checkpoint.optimizer_tensors(optimizer)
+    position = {k: schedule.state_dict()[k] for k in ("last_epoch", "_step_count", "_last_lr")}
+    facts = {"identity": identity, "step": step, "averaged": averaged, "history": history, "schedule": position}
+    checkpoint.save(folder, tensors, facts)

@@ -1,0 +1,168 @@
+"""What goes into a tower: frozen features, pictures or texts, given by row numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.core.relation import Keys
+
+
+class Inputs(ABC):
+    """One side of the training pairs.
+
+    Attributes:
+        width: numbers a row that the head gets.
+    """
+
+    width: int
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, rows: np.ndarray, *, seed: int | None) -> Tensor:
+        """The input of the tower for some rows; `seed` None means without augmentation."""
+
+    @abstractmethod
+    def encoder(self) -> nn.Module | None:
+        """A fresh trainable encoder below the head; None when the inputs are features already."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of the content."""
+
+
+class Features(Inputs):
+    """Frozen vectors, [n, width] float32."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        if x.ndim != 2 or not np.isfinite(x).all():
+            raise DataError(f"features must be a finite [n, width] table, this one has shape {x.shape}")
+        self.x = torch.from_numpy(np.array(x, dtype=np.float32))
+        self.width = x.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, rows: np.ndarray, *, seed: int | None) -> Tensor:
+        return self.x[torch.from_numpy(rows)]
+
+    def encoder(self) -> nn.Module | None:
+        return None
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.x.numpy().tobytes()).hexdigest()[:16]
+
+
+class Pictures(Inputs):
+    """Decoded pictures, [n, size, size, 3] uint8, augmented when a batch is made.
+
+    Args:
+        x: the pictures.
+        encoder: part of trait `trainable`: `module()` takes [n, 3, size, size] float32 in 0..1 and gives [n, dim].
+        augment: pixel parts, applied in order, each with a generator of the (step, item)'s own.
+    """
+
+    def __init__(self, x: np.ndarray, encoder: Any, augment: Sequence[Callable[..., Image.Image]] = ()) -> None:
+        self.x, self._encoder, self.augment = x, encoder, tuple(augment)
+        self.width = encoder.dim
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, rows: np.ndarray, *, seed: int | None) -> Tensor:
+        if seed is None or not self.augment:
+            chosen = self.x[rows]
+        else:
+            chosen = np.stack([self._augmented(int(row), seed) for row in rows])
+        return torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
+
+    def _augmented(self, row: int, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(np.random.SeedSequence([seed, row]))
+        picture = Image.fromarray(self.x[row])
+        for part in self.augment:
+            picture = part(picture, rng=rng)
+        if picture.size != self.x.shape[2:0:-1]:
+            raise ValueError(f"an augmentation changed the size of a picture to {picture.size}")
+        return np.asarray(picture.convert("RGB"))
+
+    def encoder(self) -> nn.Module | None:
+        module: nn.Module = self._encoder.module()
+        return module
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(np.ascontiguousarray(self.x).tobytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """Aligned training pairs: row i of `query` belongs to row i of `document`.
+
+    Attributes:
+        keys: identities of the rows, on the CPU.
+        same_space: both sides are one column of the collection (then `query is document`).
+        guide: the two sides' vectors under a frozen guide, for relations of the trait `guide`.
+        negatives: [n, s] int64 rows of `document` mined for each query, -1 where there are fewer.
+        extra: further columns for samplers.
+        teacher: [n, 1 + s] a teacher's scores of the positive and of each mined negative.
+    """
+
+    query: Inputs
+    document: Inputs
+    keys: Keys
+    same_space: bool = False
+    guide: tuple[Tensor, Tensor] | None = None
+    negatives: Tensor | None = None
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+    teacher: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.query), len(self.document), len(self.keys)}
+        if len(lengths) != 1:
+            raise DataError(f"the sides and keys of training data have different lengths: {sorted(lengths)}")
+        if len(self.keys) < 2:
+            raise DataError("training needs at least two pairs; check the split and the problems of the collection")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def without_guide(self) -> TrainData:
+        """The same pairs with no guide."""
+        return replace(self, guide=None)
+
+    def fingerprint(self) -> str:
+        """Hash of both sides, the keys and what else travels with them."""
+        digest = hashlib.sha256((self.query.fingerprint() + self.document.fingerprint()).encode())
+        held = [self.keys.item, self.keys.group, self.keys.target, self.negatives, self.teacher, *(self.guide or ())]
+        for x in held:
+            digest.update(b"-" if x is None else x.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def keys_of(collection: Collection, *, positives: str = "item") -> Keys:
+    """The identities of a collection's items, by row.
+
+    Args:
+        positives: "item": a pair is positive to itself alone (or to equal values of the sides' `target` column);
+            "group": to its whole duplicate group.
+    """
+    n = len(collection)
+    item = np.arange(n, dtype=np.int64)
+    group = collection.numbers("group").astype(np.int64) if "group" in collection.columns else item
+    target = item
+    if (column := collection.sides().target) is not None:
+        target = collection.codes(column)[0]
+    elif positives == "group":
+        target = group
+    return Keys(*(torch.from_numpy(np.array(x, dtype=np.int64)) for x in (item, group, target)))

@@ -1,0 +1,115 @@
+"""What a strategy sees of a run, and the only way it reaches data, encoders, random draws and the loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tellapart.core.relation import Keys
+from tellapart.engine import distributed
+from tellapart.engine.inputs import TrainData
+from tellapart.engine.memory import Chain, GradCache, Pairing
+from tellapart.recipe import Recipe
+
+ENCODE_ROWS = 4096
+
+
+@dataclass
+class Run:
+    """A training run at one step.
+
+    Attributes:
+        towers: the trained networks by side; one for both where both sides are one column.
+        steps, step, epoch: how many steps there are in all, and where the run is.
+        cache: gradient caching around the encoders, where it was asked for.
+    """
+
+    recipe: Recipe
+    data: TrainData
+    towers: nn.ModuleDict
+    chain: Chain
+    seed: int
+    device: torch.device
+    steps: int = 0
+    step: int = 0
+    epoch: int = 0
+    cache: GradCache | None = None
+
+    def encode(self, side: str, rows: np.ndarray, *, tower: nn.Module | None = None) -> Tensor:
+        """[n, d] unit vectors of some rows of a side ("query" or "document"), with gradient if grad is enabled.
+
+        Args:
+            tower: another network of the same form (a momentum copy); None: the trained one.
+        """
+        inputs = getattr(self.data, side).batch(rows, seed=self.draw(side)).to(self.device)
+        network = self.towers[side] if tower is None else tower
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            if self.cache is not None and torch.is_grad_enabled():
+                return self.cache.encode(network, inputs)
+            vectors: Tensor = network(inputs)
+        return vectors.float()
+
+    @torch.no_grad()
+    def encode_all(self, side: str) -> Tensor:
+        """[n, d] vectors of every training row, in evaluation mode and without augmentation."""
+        network = self.towers[side]
+        training = network.training
+        network.eval()
+        inputs = getattr(self.data, side)
+        parts = np.array_split(np.arange(len(inputs)), max(1, math.ceil(len(inputs) / ENCODE_ROWS)))
+        vectors = torch.cat([network(inputs.batch(rows, seed=None).to(self.device)).float() for rows in parts])
+        network.train(training)
+        return vectors
+
+    def keys(self, rows: np.ndarray) -> Keys:
+        """Identities of some rows."""
+        held = self.data.keys[torch.from_numpy(rows)]
+        return Keys(*(getattr(held, f).to(self.device) for f in ("item", "group", "target")))
+
+    def pairing(self, q: Tensor, k: Tensor, rows: np.ndarray, *, reverse: bool = False) -> Pairing:
+        """The batch's queries against its documents (or the other way round), with guide and mined negatives."""
+        keys = self.keys(rows)
+        pairs = Pairing(q, k, keys, keys, self.data.same_space)
+        index = torch.from_numpy(rows)
+        if self.data.guide is not None:
+            guide_q, guide_k = reversed(self.data.guide) if reverse else self.data.guide
+            pairs = replace(
+                pairs,
+                rows={"guide_q": guide_q[index].to(self.device)},
+                cols={"guide_k": guide_k[index].to(self.device)},
+            )
+        if self.data.negatives is None or reverse:
+            return pairs
+        return self.with_negatives(pairs, self.data.negatives[index])
+
+    def with_negatives(self, pairs: Pairing, negatives: Tensor) -> Pairing:
+        """A pairing with negatives of each row's own: [n, s] rows of the document side, -1 where there are fewer."""
+        flat = self.encode("document", negatives.clamp_min(0).flatten().numpy())
+        own = flat.view(*negatives.shape, -1)
+        return replace(pairs, own=own, own_neg=(negatives >= 0).float().to(self.device))
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The rows of all processes, one after the other."""
+        return distributed.gather(x)
+
+    @torch.no_grad()
+    def dim(self) -> int:
+        """Width of the shared space."""
+        network, inputs = self.towers["query"], self.data.query
+        training = network.training
+        width: int = network.eval()(inputs.batch(np.arange(2), seed=None).to(self.device)).shape[1]
+        network.train(training)
+        return width
+
+    def contrast(self, pairing: Pairing) -> Tensor:
+        """The recipe's objective over a pairing, after its augmentations and relations."""
+        return self.chain.loss(pairing, seed=self.draw("contrast"))
+
+    def draw(self, purpose: str) -> int:
+        """A seed that is a function of the run's seed, the step and the purpose."""
+        stream = sum(purpose.encode()) * 7919 % 65_521
+        return int(np.random.SeedSequence([self.seed, self.step, stream]).generate_state(1, np.uint32)[0])

@@ -1,23 +1,140 @@
-"""Mathematics that three or more parts share."""
+"""Mathematics that three or more parts share; every function makes few passes over the block of scores."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+TOO_SMALL = 1e-24
+CHUNK = 64
+SOFTPLUS_IS_LINEAR = 50.0
+
+
+@dataclass(frozen=True)
+class Positives:
+    """The entries of positive weight of an [n, m] matrix.
+
+    Attributes:
+        row, col: [p] int64, sorted by row, then column.
+        weight: [p] their weights.
+        total: [n] the weights of each row together.
+    """
+
+    row: Tensor
+    col: Tensor
+    weight: Tensor
+    total: Tensor
+
+    @property
+    def has(self) -> Tensor:
+        """[n] bool: whether the row has an entry."""
+        return self.total > 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """[p] values -> [n] weighted sum of each row; a row without entries gives 0."""
+        return values.new_zeros(len(self.total)).index_add(0, self.row, values * self.weight.to(values.dtype))
+
+    def mean(self, values: Tensor) -> Tensor:
+        """[p] values -> [n] weighted mean of each row; a row without entries gives 0."""
+        return self.sum(values) / torch.where(self.has, self.total, 1.0).to(values.dtype)
+
+    def turns(self) -> Iterator[Tensor]:
+        """Numbers of entries: those that are the first of their row, then the second ones, and so on."""
+        if not len(self.row):
+            return
+        count = torch.bincount(self.row, minlength=len(self.total))
+        first = (count.cumsum(0) - count)[self.row]
+        turn = torch.arange(len(self.row), device=self.row.device) - first
+        for t in range(int(turn.max()) + 1):
+            yield (turn == t).nonzero()[:, 0]
+
+
+def positives(weight: Tensor) -> Positives:
+    """The entries > 0 of an [n, m] matrix."""
+    row, col = _entries(weight)
+    chosen = weight[row, col]
+    return Positives(row, col, chosen, chosen.new_zeros(len(weight)).index_add(0, row, chosen))
+
+
+def scores_and_logsumexp(sim: Tensor, at: Positives, weight: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Both halves of a contrastive loss, with one block of gradient for both.
+
+    Args:
+        sim: [n, m] scores.
+        at: the entries whose scores are wanted.
+        weight: [n, m] >= 0, a constant.
+
+    Returns:
+        [p] sim / temperature at the entries, and [n] log sum_j weight_j exp(sim_j / temperature), which is -inf, with
+        zero gradient, in a row without weight.
+
+    Raises:
+        ValueError: a weight that wants a gradient; it would get none.
+    """
+    if weight.requires_grad:
+        raise ValueError("the weights of a log-sum-exp are constants; detach them")
+    both: tuple[Tensor, Tensor] = _ScoresAndLogSumExp.apply(sim, at.row, at.col, weight, temperature)  # type: ignore[no-untyped-call]
+    return both
 
 
 def weighted_logsumexp(logits: Tensor, weight: Tensor) -> Tensor:
-    """log sum_j w_j exp(x_j) over the last axis; entries of weight zero do not count, and none at all gives -inf.
+    """[n] log sum_j w_j exp(x_j) over the last axis of [n, m]; entries of weight zero do not count, none gives -inf.
 
-    Gradients stay finite in a row without weight (they are zero there).
+    Gradients stay finite in a row without weight (they are zero there); none goes into the weights.
     """
-    keep = weight > 0
-    shifted = torch.where(keep, logits + weight.clamp_min(torch.finfo(weight.dtype).tiny).log(), -torch.inf)
-    top = shifted.amax(-1, keepdim=True).detach()
-    top = torch.where(torch.isfinite(top), top, 0.0)
-    total = torch.where(keep, (shifted - top).exp(), 0.0).sum(-1)
-    some = total > 0
-    return torch.where(some, torch.where(some, total, 1.0).log() + top.squeeze(-1), -torch.inf)
+    none = torch.empty(0, dtype=torch.int64, device=logits.device)
+    at = Positives(none, none, logits.new_empty(0), logits.new_zeros(len(logits)))
+    return scores_and_logsumexp(logits, at, weight)[1]
+
+
+def weighted_sum(
+    of: Literal["softplus", "hinge"], sim: Tensor, shift: Tensor, weight: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """[n] sum_j w_j f((sim_j + shift) / temperature), with f the softplus log(1 + exp(z)) or the hinge max(z, 0).
+
+    Args:
+        sim: [n, m] scores.
+        shift: [n], one a row.
+        weight: [n, m] >= 0, a constant.
+
+    Raises:
+        ValueError: a weight that wants a gradient; it would get none.
+    """
+    if weight.requires_grad:
+        raise ValueError("the weights of a weighted sum are constants; detach them")
+    total: Tensor = _WeightedSum.apply(of, sim, shift, weight, temperature)  # type: ignore[no-untyped-call]
+    return total
+
+
+def pairwise_sum(
+    of: Literal["softplus", "hinge"],
+    sim: Tensor,
+    at: Positives,
+    weight: Tensor,
+    margin: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """[n] mean over the positives p of a row of sum_j w_j f((margin - sim_p + sim_j) / temperature).
+
+    One pass over the block for each positive of a row.
+    """
+    scores = sim[at.row, at.col]
+    sums = torch.zeros_like(scores)
+    for turn in at.turns():
+        rows = at.row[turn]
+        block = slice(None) if len(rows) == len(sim) else rows
+        sums = sums.index_add(0, turn, weighted_sum(of, sim[block], margin - scores[turn], weight[block], temperature))
+    return at.mean(sums)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), exact to float64 rounding."""
+    return torch.nn.functional.softplus(x, threshold=SOFTPLUS_IS_LINEAR)
 
 
 def positive_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -30,3 +147,72 @@ def unit(x: Tensor) -> Tensor:
     """Rows of length 1, computed in float32 or wider."""
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     return torch.nn.functional.normalize(wide, dim=-1)
+
+
+def _entries(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the entries > 0. Positives are few, so chunks without any are skipped at reading speed."""
+    if weight.numel() % CHUNK or not weight.numel():
+        row, col = (weight > 0).nonzero().unbind(1)
+        return row, col
+    chunks = weight.reshape(-1, CHUNK)
+    some = (chunks.amax(1) > 0).nonzero()[:, 0]
+    inside = (chunks[some] > 0).nonzero()
+    flat = some[inside[:, 0]] * CHUNK + inside[:, 1]
+    return flat // weight.shape[1], flat % weight.shape[1]
+
+
+class _ScoresAndLogSumExp(torch.autograd.Function):
+    """Subtracts the largest score of the row, whatever its weight: no mask is needed where the sum stays well above
+    the smallest float. Rows where it does not (or where there is no weight) are done again with the mask.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, sim: Tensor, row: Tensor, col: Tensor, weight: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        top = sim.amax(1, keepdim=True) if sim.shape[1] else sim.new_zeros(len(sim), 1)
+        terms = (sim - top).mul_(1.0 / temperature).exp_().mul_(weight)
+        total = terms.sum(1)
+        lost = (~((total > TOO_SMALL) & total.isfinite())).nonzero()[:, 0]
+        if len(lost) and sim.shape[1]:
+            keep = weight[lost] > 0
+            masked = sim[lost].masked_fill(~keep, -torch.inf)
+            high = masked.amax(1, keepdim=True)
+            high = torch.where(high.isfinite(), high, 0.0)
+            again = ((masked - high) / temperature).exp() * weight[lost].to(sim.dtype)
+            terms[lost], total[lost], top[lost] = again, again.sum(1), high
+        ctx.save_for_backward(terms, total, row, col)
+        ctx.temperature = temperature
+        return sim[row, col] / temperature, total.log() + top[:, 0] / temperature
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, at: Tensor, lse: Tensor) -> tuple[Tensor, None, None, None, None]:
+        terms, total, row, col = ctx.saved_tensors
+        some = total > 0
+        share = torch.where(some, lse / torch.where(some, total, 1.0) / ctx.temperature, 0.0)
+        grad = terms * share[:, None]
+        grad.index_put_((row, col), at / ctx.temperature, accumulate=True)
+        return grad, None, None, None, None
+
+
+class _WeightedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, of: str, sim: Tensor, shift: Tensor, weight: Tensor, temperature: float) -> Tensor:
+        z = (sim + shift[:, None]).mul_(1.0 / temperature)
+        if of == "softplus":
+            total = softplus(z).mul_(weight).sum(1)
+            slope = z.sigmoid_()
+        else:
+            total = z.clamp_min(0).mul_(weight).sum(1)
+            slope = z.gt_(0)
+        ctx.save_for_backward(slope.mul_(weight))
+        ctx.temperature = temperature
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, total: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        grad = slope * (total / ctx.temperature)[:, None]
+        return None, grad, grad.sum(1), None, None

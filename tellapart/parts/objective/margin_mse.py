@@ -1,0 +1,57 @@
+"""Margin-MSE: distil a teacher's score differences."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.core.encoded import Encoded
+from tellapart.core.maths import positives
+from tellapart.core.parts import part
+
+
+@part(
+    paper="Hofstätter, Althammer, Schröder, Sertkan, Hanbury: Improving Efficient Neural Ranking Models with "
+    "Cross-Architecture Knowledge Distillation, arXiv 2020; in-batch form in Hofstätter, Lin, Yang, Lin, Hanbury: "
+    "Efficiently Teaching an Effective Dense Retriever with Balanced Topic Aware Sampling, SIGIR 2021",
+    place="objective",
+    system="tas-b",
+    traits=("rowwise", "teacher"),
+    needs=("torch",),
+)
+def margin_mse(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100)] = 1.0) -> Tensor:
+    """Squared error between the student's and the teacher's margin on every pair (positive, negative).
+
+    Formula, for row i with scores s, teacher's scores t, positives p of weight v, negatives j of weight w,
+    temperature T::
+
+        L_i = sum_p sum_j v_p w_j ( (s_p - s_j) / T - (t_p - t_j) )^2 / (sum(v) * sum(w))
+
+    Only differences are taught, so the two may live on scales with different zeros. T brings cosines to the
+    spread of the teacher (the papers' student has unbounded dot products and needs none).
+
+    Inputs: a block of rows against all columns, and `enc.rows["teacher"]`, [n, m (+ s)] the teacher's score of each
+    entry; what stands at ignored entries is not looked at. Gives [n] losses >= 0. A row without a positive, or without
+    a negative, gives 0 and no gradient. Raises ValueError when there are no teacher scores.
+
+    Recommended where a stronger but slower model (a cross-encoder, a late-interaction model) can score the pairs: it
+    also says which negatives are nearly positive. TAS-B adds this over mined pairs with one teacher and over in-batch
+    negatives with another.
+
+    Relations:
+        - `ranknet` has the same pairs without a teacher; `gist-embed` uses a teacher only to drop negatives.
+    """
+    teacher = enc.need_rows("teacher", "margin-mse").to(enc.sim.dtype)
+    at = positives(enc.rel.pos)
+    weight = enc.rel.neg.to(enc.sim.dtype)
+    total = weight.sum(1)
+    usable = at.has & (total > 0)
+    share = weight / torch.where(total > 0, total, 1.0)[:, None]
+    error = torch.where(weight > 0, enc.sim / temperature - teacher, 0.0)
+    mean = (share * error).sum(1)
+    spread = (share * (error - mean[:, None]).square()).sum(1)
+    of_positive = enc.sim[at.row, at.col] / temperature - teacher[at.row, at.col]
+    return torch.where(usable, at.mean((of_positive - mean[at.row]).square()) + spread, 0.0)

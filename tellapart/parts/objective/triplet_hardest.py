@@ -1,0 +1,49 @@
+"""The triplet loss over the hardest triplet of each row."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.core.encoded import Encoded
+from tellapart.core.parts import part
+
+
+@part(
+    paper="Hermans, Beyer, Leibe: In Defense of the Triplet Loss for Person Re-Identification, arXiv 2017; "
+    "Faghri, Fleet, Kiros, Fidler: VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018",
+    place="objective",
+    traits=("rowwise",),
+    needs=("torch",),
+    aliases=("batch-hard", "vse++"),
+)
+def triplet_hardest(enc: Encoded, *, margin: Annotated[float, Field(ge=0, le=4)] = 0.2) -> Tensor:
+    """Hinge between a row's weakest positive and its hardest negative.
+
+    Formula, for row i with scores s, positives P, negatives N, margin m::
+
+        L_i = max(0, m - min over P of s_p + max over N of s_j)
+
+    A weight above 0 makes an entry a positive or a negative; its size does not matter here. Between equal scores the
+    gradient is shared evenly. With one positive it is one direction of VSE++'s max-of-hinges loss; Hermans et al. use
+    distances where this uses scores.
+
+    Inputs: a block of rows against all columns; gives [n] losses from 0 to 2 + margin. A row without a positive, or
+    without a negative, gives 0 and no gradient.
+
+    Recommended for clean pairs and a model that is already fair: one false negative takes the whole row, and from a
+    poor start the loss tends to collapse all vectors into one. Take out false negatives first (`gist-embed`,
+    `drop-near-positive`).
+
+    Relations:
+        - `triplet` averages all triplets and is safer; `infonce` with a low temperature is the smooth form of this.
+    """
+    sim, pos, neg = enc.sim, enc.rel.pos > 0, enc.rel.neg > 0
+    usable = pos.any(1) & neg.any(1)
+    weakest = torch.where(pos, sim, torch.inf).amin(1)
+    hardest = torch.where(neg, sim, -torch.inf).amax(1)
+    gap = torch.where(usable, hardest, 0.0) - torch.where(usable, weakest, 0.0)
+    return torch.where(usable, (margin + gap).clamp_min(0.0), 0.0)

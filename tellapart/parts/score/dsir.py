@@ -1,0 +1,149 @@
+"""Importance weights of texts by hashed word n-grams, and resampling by them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.core.errors import DataError
+from tellapart.core.parts import part
+
+_TOKEN = re.compile(r"\w+|[^\w\s]+")
+
+
+@part(
+    paper="Xie et al., Data Selection for Language Models via Importance Resampling, NeurIPS 2023",
+    place="curate",
+    system="dsir",
+    traits=("target", "texts", "select", "stream"),
+)
+class Dsir:
+    """Which texts of a pool look as if they came from a target: importance resampling on n-gram counts.
+
+    Formula:
+        A text is lower-cased, cut into words and runs of punctuation, and its uni- to `ngrams`-grams are counted in
+        `buckets` buckets, bucket = SHA-256 of the n-gram modulo buckets. p_target and p_raw are the shares of the
+        buckets in target and pool, each plus `smoothing`.
+            score(x) = sum_j count_j(x) (log p_target_j - log p_raw_j).  Higher = more like the target.
+        `select` draws n texts without replacement by the Gumbel-top-k trick: the n largest of score + Gumbel noise.
+        KL reduction = KL(p_target || p_raw) - KL(p_target || p_selected): how much nearer the selection has come to
+        the target than a random one of the pool; the paper's cheap predictor of how well a selection will train.
+    Tokens, buckets and `smoothing` = 1e-8 are those of the authors' package; its filter of texts under 100 words is
+    not applied here. The KL reduction smooths by 1e-8 as well, and takes p_raw for a random selection's expectation.
+
+    Use it to pick from a large mixed pool what resembles a small sample; it reads texts one by one and keeps two
+    histograms only. A long text has a larger weight in absolute value than a short one.
+
+    Shapes: x an iterable of n texts, y [n] with true for target texts and false for the pool; score [n] float32.
+    """
+
+    def __init__(
+        self,
+        *,
+        buckets: Annotated[int, Field(ge=2, le=10_000_000)] = 10_000,
+        ngrams: Annotated[int, Field(ge=1, le=5)] = 2,
+        smoothing: Annotated[float, Field(gt=0, le=1)] = 1e-8,
+    ) -> None:
+        self.buckets = buckets
+        self.ngrams = ngrams
+        self.smoothing = smoothing
+
+    def fit(self, x: Iterable[str], y: Iterable[Any] | None = None) -> Dsir:
+        """Count target and pool; x and y may be streams of equal length."""
+        return self._take_in(np.zeros((2, self.buckets), dtype=np.int64), x, y)
+
+    def observe(self, x: Iterable[str], y: Iterable[Any] | None) -> Dsir:
+        """Count further texts of the target or the pool; the result is that of one `fit` on all."""
+        if not hasattr(self, "counts_"):
+            return self.fit(x, y)
+        return self._take_in(self.counts_.copy(), x, y)
+
+    def _take_in(self, counts: np.ndarray, x: Iterable[str], y: Iterable[Any] | None) -> Dsir:
+        if y is None:
+            raise DataError("dsir must know the target: fit(x, y) with y true for target texts, false for the pool")
+        try:
+            for row, (text, target) in enumerate(zip(_texts(x), y, strict=True)):
+                if target not in (0, 1):
+                    raise DataError(f"y must be true (target) or false (pool); row {row} is {target!r}")
+                found, how_many = self._count(text, row)
+                counts[int(target), found] += how_many
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError("one mark (target or pool) a text is needed: x and y have unequal lengths") from None
+        if not counts.any(axis=1).all():
+            which = "target" if counts[0].any() else "pool"
+            raise DataError(f"the {which} holds no words: mark some texts as target and some as pool")
+        self.counts_ = counts
+        raw, target = self._share(counts[0]), self._share(counts[1])
+        self.log_ratio_ = np.log(target) - np.log(raw)
+        return self
+
+    def score(self, x: Iterable[str]) -> np.ndarray:
+        """[n] float32 log importance weights, higher = more like the target; 0 for a text without words."""
+        return self._weights(x).astype(np.float32)
+
+    def select(self, x: Iterable[str], n: int, *, rng: np.random.Generator) -> np.ndarray:
+        """[n] row numbers, rising, drawn without replacement in proportion to the importance weights."""
+        noisy = self._weights(x)
+        if not 0 < n <= len(noisy):
+            raise DataError(f"cannot select {n} of {len(noisy)} texts")
+        noisy = noisy + rng.gumbel(size=len(noisy))
+        return np.sort(np.argsort(-noisy, kind="stable")[:n])
+
+    def kl_reduction(self, x: Iterable[str]) -> float:
+        """How much nearer the selected texts x are to the target than the pool is, in nats; negative = further away."""
+        self._fitted()
+        counts = np.zeros(self.buckets, dtype=np.int64)
+        for row, text in enumerate(_texts(x)):
+            found, how_many = self._count(text, row)
+            counts[found] += how_many
+        if not counts.any():
+            raise DataError("the selection holds no words")
+        raw, target = (self._share(c) for c in self.counts_)
+        return float((target * (np.log(self._share(counts)) - np.log(raw))).sum())
+
+    def _fitted(self) -> None:
+        if not hasattr(self, "log_ratio_"):
+            raise DataError("dsir has not been fitted yet: call fit(x, y) first")
+
+    def _share(self, counts: np.ndarray) -> np.ndarray:
+        return counts / counts.sum() + self.smoothing
+
+    def _weights(self, x: Iterable[str]) -> np.ndarray:
+        self._fitted()
+        weights = []
+        for row, text in enumerate(_texts(x)):
+            found, how_many = self._count(text, row)
+            weights.append(float(self.log_ratio_[found] @ how_many))
+        if not weights:
+            raise DataError("there are no texts to score")
+        return np.asarray(weights)
+
+    def _count(self, text: str, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """(distinct buckets, counts) of one text."""
+        if not isinstance(text, str):
+            raise DataError(f"texts are needed; row {row} is {type(text).__name__}")
+        words = _TOKEN.findall(text.lower())
+        grams = (" ".join(words[i : i + n]) for n in range(1, self.ngrams + 1) for i in range(len(words) - n + 1))
+        return np.unique([_bucket(g, self.buckets) for g in grams], return_counts=True) if words else _NOTHING
+
+
+_NOTHING = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+@functools.lru_cache(maxsize=1 << 20)
+def _bucket(gram: str, buckets: int) -> int:
+    return int.from_bytes(hashlib.sha256(gram.encode("utf-8", "surrogatepass")).digest(), "big") % buckets
+
+
+def _texts(x: Iterable[str]) -> Iterable[str]:
+    if isinstance(x, str | bytes):
+        raise DataError("give a list of texts, not one text")
+    return x

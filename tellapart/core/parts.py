@@ -299,7 +299,7 @@ def _read_card(file: Path, shape: str, module: str | None) -> Card:
     )
 
 
-CALL_TIME = ("rng", "seed", "epoch", "filter")
+CALL_TIME = ("rng", "seed", "epoch", "batch_size", "filter")
 
 
 def _read_options(node: ast.FunctionDef | ast.ClassDef) -> Iterator[Option]:

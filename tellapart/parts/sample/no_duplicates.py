@@ -11,6 +11,7 @@ from tellapart.core.plan import Plan, SampleKeys, generator
 @part(
     paper="(plain baseline; the batch sampler `no_duplicates` of sentence-transformers)",
     place="pairs",
+    traits=("disjoint",),
 )
 def no_duplicates(keys: SampleKeys, *, seed: int, epoch: int, batch_size: int) -> Plan:
     """No two rows of a batch share a duplicate group or a target, so that every other row is a negative.

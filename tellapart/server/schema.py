@@ -1,0 +1,145 @@
+"""What goes over the wire: requests and answers with types, bounds and examples."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tellapart.server.limits import EXAMPLES, FILTERS, ID_CHARACTERS, QUERY_CHARACTERS, RESULTS
+
+Id = Annotated[str, Field(min_length=1, max_length=ID_CHARACTERS)]
+Scalar = bool | int | float | str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Range(BaseModel):
+    """Numbers from a bound to a bound, both included; either may be left out."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+    low: Annotated[float | None, Field(alias="from")] = None
+    high: Annotated[float | None, Field(alias="to")] = None
+
+
+class SearchRequest(_Strict):
+    """What to search for; everything given is taken together."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {"words": "a yellow fruit", "unlike": ["lemon"], "where": {"group": ["food", "plant"]}, "k": 24}
+            ]
+        },
+    )
+
+    words: Annotated[str, Field(max_length=QUERY_CHARACTERS, description="what to look for, in words")] = ""
+    like: Annotated[list[Id], Field(max_length=EXAMPLES, description="ids of items to be like")] = []
+    unlike: Annotated[list[Id], Field(max_length=EXAMPLES, description="ids of items not to be like")] = []
+    where: Annotated[
+        dict[str, Scalar | list[Scalar] | Range],
+        Field(max_length=FILTERS, description="by column: a value, a list of values, or a range"),
+    ] = {}
+    k: Annotated[int, Field(ge=1, le=RESULTS, description="how many results")] = 24
+
+    def conditions(self) -> dict[str, Any]:
+        """`where` as the service takes it."""
+        return {
+            name: {"from": given.low, "to": given.high} if isinstance(given, Range) else given
+            for name, given in self.where.items()
+        }
+
+
+class ItemAnswer(BaseModel):
+    """One item of the collection."""
+
+    id: str
+    modality: Literal["image", "text"]
+    caption: str
+    text: str = Field(description="what stands in it, for a text item")
+    picture: str | None = Field(description="the address of its picture; add &size=96, 192, 384 or 768")
+    columns: dict[str, Any] = Field(description="all that is known of it")
+
+
+class ResultAnswer(BaseModel):
+    """One result."""
+
+    id: str
+    caption: str
+    text: str
+    picture: str | None
+    score: float | None = Field(description="cosine similarity to the query; null when only filters were given")
+    probability: float | None = Field(description="that it matches; null where the model is not calibrated for it")
+    passes: bool = Field(description="whether the probability reaches the model's threshold")
+
+
+class SearchAnswer(BaseModel):
+    """The results of a search, best first."""
+
+    results: list[ResultAnswer]
+    closest: list[ResultAnswer] = Field(description="what came nearest when there is nothing here")
+    nothing_here: bool = Field(description="whether the calibrated model says that nothing in the collection matches")
+    searched: int = Field(description="how many items were searched, after the filters")
+    notes: list[str] = Field(description="what one should know, in words")
+
+
+class ColumnAnswer(BaseModel):
+    """A column to filter by."""
+
+    name: str
+    kind: Literal["choice", "number", "other"]
+    values: list[tuple[Any, int]] = Field(description="values and how many items have each; for a choice")
+    low: float | None
+    high: float | None
+
+
+class ColumnsAnswer(BaseModel):
+    """What can be filtered and searched with."""
+
+    columns: list[ColumnAnswer]
+    reads: list[Literal["text", "image"]] = Field(description="what can be searched with")
+    shows: Literal["image", "text"] = Field(description="what the results are")
+    items: int
+    calibrated: bool
+
+
+class ConfusionAnswer(BaseModel):
+    """One query and two documents that the model cannot tell apart."""
+
+    query: ItemAnswer
+    right: ItemAnswer
+    wrong: ItemAnswer
+    right_score: float
+    wrong_score: float
+    both_ways: bool = Field(description="whether asking for the wrong one finds this one first as well")
+
+
+class ConfusionsAnswer(BaseModel):
+    """Pairs that the model cannot tell apart, the widest gap first."""
+
+    ready: bool = Field(description="false while they are still being computed; ask again")
+    done: float = Field(description="the share that is computed")
+    pairs: list[ConfusionAnswer]
+    total: int = Field(description="how many pairs there are in all")
+    confused: int = Field(description="how many queries have a wrong document at least as near as the right one")
+    asked: int = Field(description="how many queries were asked")
+    of: int = Field(description="how many items the collection has")
+
+
+class Health(BaseModel):
+    """That the server runs, and on what."""
+
+    status: Literal["ok"]
+    items: int
+    version: str
+
+
+class Problem(BaseModel):
+    """What was wrong with a request, in words."""
+
+    error: str

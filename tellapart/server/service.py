@@ -1,0 +1,466 @@
+"""What the page, the HTTP API and `tellapart search` ask of a run folder; it knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.collection import Collection, Sides
+from tellapart.core.errors import DataError
+from tellapart.server import confusions, filters
+from tellapart.server.limits import (
+    CONFUSION_QUERIES,
+    CONFUSIONS,
+    ID_CHARACTERS,
+    PIXELS,
+    TEXT_CHARACTERS,
+    NoSuchItemError,
+    check_examples,
+    check_k,
+    check_query,
+    check_upload,
+)
+from tellapart.server.pictures import Pictures
+
+CONFUSIONS_FILE = "confusions.json"
+UNLIKE_WEIGHT = 1.0
+TITLES = ("title", "caption", "name", "label", "concept")
+ENCODED_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Result:
+    """One item that was found.
+
+    Attributes:
+        score: similarity to the query; None where nothing was asked for but a filter.
+        probability: that it matches, where the model is calibrated for such a query.
+        passes: whether the probability reaches the threshold; True where there is none.
+    """
+
+    id: str
+    score: float | None = None
+    probability: float | None = None
+    passes: bool = True
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a search gives back.
+
+    Attributes:
+        results: best first.
+        closest: what came nearest when nothing passed the threshold; `results` is empty then.
+        nothing_here: whether the calibrated model says that the collection holds no match.
+        searched: how many items were searched after the filters.
+        notes: what the user should know, in words.
+    """
+
+    results: Sequence[Result]
+    closest: Sequence[Result] = ()
+    nothing_here: bool = False
+    searched: int = 0
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item as it is shown.
+
+    Attributes:
+        modality: what it is found by: `image` or `text`.
+        caption: a line that names it.
+        text: what stands in it, for a text item; "" for a picture.
+        picture: whether it has a picture.
+        columns: what else is known of it.
+    """
+
+    id: str
+    modality: str
+    caption: str
+    text: str
+    picture: bool
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Confused:
+    """The pairs a model cannot tell apart.
+
+    Attributes:
+        pairs: the widest gap first.
+        total: how many pairs there are in all.
+        confused: how many queries have a wrong document at least as near as the right one.
+        asked: how many queries were asked.
+        of: how many items could have been asked.
+    """
+
+    pairs: Sequence[confusions.Confusion]
+    total: int
+    confused: int
+    asked: int
+    of: int
+
+
+@dataclass
+class Progress:
+    """How far a long computation is: a share, and whether it runs."""
+
+    share: float = 0.0
+    running: bool = field(default=False)
+
+
+class Service:
+    """A run folder opened for searching.
+
+    Args:
+        folder: what `tellapart run` wrote: `collection/`, `model/`, `index/`.
+        model, index: in place of those in the folder.
+
+    Raises:
+        DataError: the folder is none, or lacks a piece.
+    """
+
+    def __init__(self, folder: str | Path, *, model: Any = None, index: Any = None) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DataError(
+                f"there is no run folder {self.folder}; make one with: tellapart run PATH --out {self.folder}"
+            )
+        self.collection = Collection.open(self.folder / "collection")
+        self.model = model if model is not None else _load_model(self.folder / "model")
+        self.index = index if index is not None else _load_index(self.folder / "index")
+        self.progress = Progress()
+        self._computing = threading.Lock()
+        self._confused: Confused | None = None
+
+    @property
+    def sides(self) -> Sides:
+        """What is searched with and what is searched."""
+        return self.model.sides
+
+    @cached_property
+    def version(self) -> str:
+        """Changes whenever a file of the collection, the model or the index does."""
+        digest = hashlib.sha256()
+        for part in ("collection", "model", "index"):
+            for file in sorted((self.folder / part).rglob("*")):
+                if file.is_file():
+                    seen = file.stat()
+                    digest.update(f"{file.relative_to(self.folder)} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+        return digest.hexdigest()[:12]
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """What can be searched with: `text`, `image` or both."""
+        sides = {self.sides.query.modality, self.sides.document.modality}
+        return tuple(m for m in ("text", "image") if m in sides)
+
+    def search(
+        self,
+        words: str | None = None,
+        image: bytes | None = None,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        where: Mapping[str, Any] | None = None,
+        k: int = 24,
+    ) -> Results:
+        """The k nearest items to everything that was given, taken together.
+
+        Words, a picture and the mean of what is liked are added as vectors of length 1; then that part of the sum
+        which points towards the mean of what is unliked is taken away, so that the query stands at a right angle to
+        it. The items that are liked and unliked are not shown again. With nothing but filters, or nothing at all, the
+        items come spread over the collection in its own order.
+
+        Args:
+            image: the bytes of a picture file.
+            like, unlike: ids of items, compared by their vectors in the index.
+            where: conditions on columns, see `filters.mask`.
+
+        Raises:
+            DataError: whatever cannot be searched with, in words.
+        """
+        k = check_k(k)
+        words = check_query(words or "")
+        like, unlike = check_examples("like", list(like)), check_examples("unlike", list(unlike))
+        passing = filters.mask(self.collection, where or {})
+        searched = len(self.collection) if passing is None else int(passing.sum())
+        if not (words or image or like or unlike):
+            return self._browse(passing, searched, k)
+        z, notes = self._vector(words, image, like, unlike)
+        if searched == 0:
+            return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
+        hidden = {*like, *unlike}
+        hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)
+        hits = [(id_, score) for id_, score in hits if id_ not in hidden][:k]
+        alone = not like and not unlike and bool(words) != bool(image)
+        asked_as = "text" if words else "image"
+        if not (alone and asked_as == self.sides.query.modality and self.threshold is not None):
+            return Results([Result(i, s) for i, s in hits], searched=searched, notes=notes)
+        results = []
+        for id_, score in hits:
+            probability = self.probability(score)
+            results.append(Result(id_, score, probability, probability is None or probability >= self.threshold))
+        if any(r.passes for r in results):
+            return Results(results, searched=searched, notes=notes)
+        return Results((), closest=results, nothing_here=True, searched=searched, notes=notes)
+
+    def _browse(self, passing: np.ndarray | None, searched: int, k: int) -> Results:
+        rows = np.arange(len(self.collection)) if passing is None else np.flatnonzero(passing)
+        spread = (
+            rows[np.unique(np.linspace(0, len(rows) - 1, min(k, len(rows))).astype(np.int64))] if len(rows) else rows
+        )
+        notes = () if searched else ("No item passes the filters; take one away.",)
+        return Results([Result(self.collection.ids[r]) for r in spread], searched=searched, notes=notes)
+
+    def _vector(
+        self, words: str, image: bytes | None, like: list[str], unlike: list[str]
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        notes: list[str] = []
+        towards = []
+        if words:
+            towards.append(self._encode("text", words))
+            notes += self._truncated(words)
+        if image is not None:
+            towards.append(self._encode("image", self._decode(image)))
+        if like:
+            towards.append(_unit(self._stored(like).mean(0), "what is liked"))
+        away = _unit(self._stored(unlike).mean(0), "what is not liked") if unlike else None
+        if not towards:
+            assert away is not None
+            notes.append("These are the items least like those you marked; add words or something you like.")
+            return -away, tuple(notes)
+        z = _unit(np.sum(towards, 0), "what is asked for")
+        if away is not None:
+            z = _unit(
+                z - UNLIKE_WEIGHT * max(0.0, float(z @ away)) * away, "what is asked for, less what is not liked,"
+            )
+        return z, tuple(notes)
+
+    def _encode(self, modality: str, item: Any) -> np.ndarray:
+        if modality not in self.reads:
+            other = {"text": "words", "image": "a picture"}
+            raise DataError(f"this model does not read {other[modality]}; search with {other[self.reads[0]]}")
+        encode = self.model.encode_query if modality == self.sides.query.modality else self.model.encode_document
+        return _unit(np.asarray(encode([item]), np.float32)[0], "the query")
+
+    def _decode(self, image: bytes) -> Any:
+        from tellapart.data.images import open_image
+
+        check_upload(len(image))
+        try:
+            return open_image(image, max_pixels=PIXELS)
+        except DataError as error:
+            raise DataError(f"the picture you gave cannot be used: {error}") from None
+
+    def _truncated(self, words: str) -> list[str]:
+        reads = getattr(self.model, "truncated", None)
+        share = reads(words) if reads is not None else None
+        return [] if not share else [f"The text is longer than the model reads: {share}"]
+
+    def _stored(self, ids: Sequence[str]) -> np.ndarray:
+        for id_ in ids:
+            self._known(id_)
+        return np.asarray(self.index.vectors(list(ids)), np.float32)
+
+    def _nearest(self, z: np.ndarray, k: int, passing: np.ndarray | None) -> list[tuple[str, float]]:
+        allowed = None if passing is None else set(self.collection.ids[passing].tolist())
+        return self.index.search(z[None].astype(np.float32), k, filter=allowed)[0]
+
+    def _known(self, id_: str) -> str:
+        if len(id_) > ID_CHARACTERS or id_ not in self.collection.row_of:
+            raise NoSuchItemError(f"there is no item {id_[:80]!r} in this collection of {len(self.collection)}")
+        return id_
+
+    def item(self, id_: str) -> Item:
+        """One item as it is shown; an unknown id raises `NoSuchItemError`."""
+        row = self.collection.item(self._known(id_))
+        document, query = self.sides.document, self.sides.query
+        text = _text(row.get(document.column)) if document.modality == "text" else ""
+        caption = _text(row.get(query.column)) if query.modality == "text" and query != document else ""
+        caption = caption or next((_text(row[c]) for c in TITLES if row.get(c) is not None), "") or id_
+        shown = {name: _plain(value) for name, value in row.items() if not isinstance(value, bytes | dict)}
+        return Item(id_, document.modality, caption, text, self.pictured(id_), shown)
+
+    def pictured(self, id_: str) -> bool:
+        """Whether the item has a picture."""
+        column = self._picture_column
+        return column is not None and self.collection[column][self.collection.row_of[id_]].is_valid
+
+    @cached_property
+    def _picture_column(self) -> str | None:
+        side = next((s for s in (self.sides.document, self.sides.query) if s.modality == "image"), None)
+        return side.column if side else ("image" if "image" in self.collection.columns else None)
+
+    @cached_property
+    def _pictures(self) -> Pictures | None:
+        return Pictures(self.collection, self._picture_column) if self._picture_column else None
+
+    def picture(self, id_: str, size: int = 384) -> bytes:
+        """A WebP thumbnail of an item of the collection; see `Pictures.thumbnail`."""
+        self._known(id_)
+        if self._pictures is None:
+            raise NoSuchItemError("the items of this collection have no pictures")
+        return self._pictures.thumbnail(id_, size)
+
+    @cached_property
+    def _columns(self) -> list[filters.Column]:
+        return filters.filterable(self.collection)
+
+    def columns(self) -> list[filters.Column]:
+        """The columns that can be filtered, with their values or ranges."""
+        return self._columns
+
+    @cached_property
+    def _calibration(self) -> dict[str, float] | None:
+        file = self.folder / "model" / "calibration.json"
+        if not file.is_file():
+            return None
+        try:
+            read = json.loads(file.read_text(encoding="utf-8"))
+            return {name: float(read[name]) for name in ("slope", "intercept", "threshold")}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DataError(f"{file} is damaged; fit the model again") from None
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which a result counts as a match; None where the model is not calibrated."""
+        return self._calibration["threshold"] if self._calibration else None
+
+    def probability(self, score: float) -> float | None:
+        """The probability that a document of this score matches; None where the model is not calibrated."""
+        if self._calibration is None:
+            return None
+        logit = self._calibration["slope"] * score + self._calibration["intercept"]
+        return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
+
+    def confusions(self, k: int = 50) -> Confused:
+        """The pairs the model cannot tell apart, the widest gap first.
+
+        Of a collection of more than 20,000 items that many are asked, those held out for testing first. The outcome
+        is kept in the run folder and computed anew when collection, model or index change.
+        """
+        if not 1 <= k <= CONFUSIONS:
+            raise DataError(f"k={k}: between 1 and {CONFUSIONS} pairs can be asked for")
+        with self._computing:
+            found = self._kept_confusions()
+            if found is None:
+                found = self._find_confusions()
+                self._keep_confusions(found)
+        self._confused = found
+        return replace(found, pairs=found.pairs[:k])
+
+    @property
+    def confusions_ready(self) -> bool:
+        """Whether `confusions` answers at once."""
+        return self._kept_confusions() is not None
+
+    def _kept_confusions(self) -> Confused | None:
+        if self._confused is None:
+            try:
+                kept = json.loads((self.folder / CONFUSIONS_FILE).read_text(encoding="utf-8"))
+                if kept["version"] == self.version:
+                    pairs = [confusions.Confusion(**p) for p in kept["pairs"]]
+                    counts = {name: int(kept[name]) for name in ("total", "confused", "asked", "of")}
+                    self._confused = Confused(pairs, **counts)
+            except (OSError, ValueError, KeyError, TypeError):
+                return None
+        return self._confused
+
+    def _keep_confusions(self, found: Confused) -> None:
+        kept = {"version": self.version, **asdict(found)}
+        part = self.folder / f".{CONFUSIONS_FILE}.{os.getpid()}"
+        try:
+            with part.open("w", encoding="utf-8") as sink:
+                json.dump(kept, sink)
+                sink.flush()
+                os.fsync(sink.fileno())
+            os.replace(part, self.folder / CONFUSIONS_FILE)
+        except OSError:
+            # a folder that cannot be written only means that it is computed again next time
+            part.unlink(missing_ok=True)
+
+    def _find_confusions(self) -> Confused:
+        ids = self.collection.ids
+        rows = self._asked()
+        self.progress = Progress(0.0, running=True)
+        try:
+            pairs, confused = confusions.find(
+                ids, rows, confusions.Belonging.of(self.collection, self.sides), self._query_vectors,
+                lambda r: self._stored(ids[r].tolist()), self._indexed(), progress=self._at,
+            )  # fmt: skip
+        finally:
+            self.progress = Progress()
+        return Confused(pairs[:CONFUSIONS], len(pairs), confused, len(rows), len(ids))
+
+    def _at(self, share: float) -> None:
+        self.progress.share = share
+
+    def _indexed(self) -> np.ndarray:
+        return np.flatnonzero(self.collection[self.sides.document.column].is_valid().to_numpy(zero_copy_only=False))
+
+    def _asked(self) -> np.ndarray:
+        rows = self._indexed()
+        rows = rows[self.collection[self.sides.query.column].is_valid().to_numpy(zero_copy_only=False)[rows]]
+        if len(rows) <= CONFUSION_QUERIES:
+            return rows
+        order = np.random.default_rng(0).permutation(len(rows))
+        if "split" in self.collection.columns:
+            held_out = np.asarray([v == "test" for v in self.collection.values("split")])[rows]
+            order = order[np.argsort(~held_out[order], kind="stable")]
+        return np.sort(rows[order[:CONFUSION_QUERIES]])
+
+    def _query_vectors(self, rows: np.ndarray) -> np.ndarray:
+        if self.sides.same_space:
+            return self._stored(self.collection.ids[rows].tolist())
+        values = self.collection.take(rows).values(self.sides.query.column)
+        blocks = [values[i : i + ENCODED_AT_ONCE] for i in range(0, len(values), ENCODED_AT_ONCE)]
+        return np.concatenate([np.asarray(self.model.encode_query(b), np.float32) for b in blocks])
+
+
+def _unit(z: np.ndarray, what: str) -> np.ndarray:
+    length = float(np.linalg.norm(z))
+    if not math.isfinite(length) or length < 1e-4:
+        raise DataError(f"{what} leaves no direction to search in: likes and dislikes cancel out; remove one")
+    return (z / length).astype(np.float32)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)[:TEXT_CHARACTERS]
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON takes it, cut to what a page shows."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_plain(v) for v in value[:50]]
+    return _text(value)
+
+
+def _load_model(folder: Path) -> Any:
+    from tellapart.engine.model import Model
+
+    return Model.load(folder)
+
+
+def _load_index(folder: Path) -> Any:
+    from tellapart.core.parts import make
+
+    try:
+        spec = json.loads((folder / "index.json").read_text(encoding="utf-8"))["part"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{folder} holds no index; make one with: tellapart index") from None
+    return make("index", spec).load(folder)

@@ -1,8 +1,8 @@
 """What every sampler promises: whole batches of the global batch size, known before training, the same for one seed.
 
-Traits: `topics` (reads `extra["topic_vectors"]`), `teacher-margin` (reads `extra["teacher_margin"]`), `vectors` (reads the
-vectors of both sides), `repeats` (a row may come twice in an epoch), `disjoint` (no two rows of a batch share a group
-or a target).
+Traits: `topics` (reads `extra["topic_vectors"]`), `teacher-margin` (reads `extra["teacher_margin"]`), `vectors` (reads
+the vectors of both sides), `repeats` (a row may come twice in an epoch), `disjoint` (no two rows of a batch share a
+group or a target).
 """
 
 from __future__ import annotations

@@ -279,8 +279,9 @@ def _read_card(file: Path, shape: str, module: str | None) -> Card:
     node, call = marked[0]
     try:
         fields = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-    except ValueError:
-        raise PartError(f"{file}: the arguments of @part must be literals") from None
+        options = tuple(_read_options(node))
+    except ValueError as error:
+        raise PartError(f"{file}: arguments of @part, bounds and defaults must be literals ({error})") from None
     system = fields.get("system", ())
     return Card(
         name=file.stem.replace("_", "-"),
@@ -291,7 +292,7 @@ def _read_card(file: Path, shape: str, module: str | None) -> Card:
         traits=tuple(fields.get("traits", ())),
         needs=tuple(fields.get("needs", ())),
         aliases=tuple(fields.get("aliases", ())),
-        options=tuple(_read_options(node)),
+        options=options,
         doc=inspect.cleandoc(ast.get_docstring(node) or ""),
         symbol=node.name,
         file=file,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -63,6 +64,8 @@ class Star(nn.Module):
             held = self.negatives[torch.from_numpy(batch)]
             chosen = RowDraws(run.draw("star"), torch.from_numpy(batch)).integers(self.depth, self.draws)
             pairs = run.with_negatives(pairs, held.gather(1, chosen.to(held.device)).cpu())
+            assert pairs.own_neg is not None
+            pairs = replace(pairs, own_neg=pairs.own_neg * (len(batch) - 1) / self.draws)
         return {"query": run.contrast(pairs)}
 
     def after(self, run: Any) -> None:

@@ -1,0 +1,162 @@
+"""What every strategy promises: a step gives losses and nothing else, and its memory is parameters and buffers.
+
+`small_run` builds a run over planted features with linear towers, for these checks and for anybody's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tellapart.core.parts import Card
+from tellapart.core.relation import Keys
+from tellapart.engine.inputs import Features, TrainData
+from tellapart.engine.memory import Chain
+from tellapart.engine.session import Run
+from tellapart.recipe import Recipe
+
+Build = Callable[..., Any]
+Check = Callable[[Build], None]
+STEPS = 8
+
+
+class Tower(nn.Module):
+    """A linear map to unit vectors."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(width, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(self.map(x), dim=1)
+
+
+def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, **recipe: Any) -> Run:
+    """A run of 8 steps over n pairs that share a hidden cause, with duplicate groups of two.
+
+    Args:
+        recipe: fields of the recipe, such as `objective`.
+    """
+    rng = np.random.default_rng(seed)
+    cause = rng.normal(size=(n, 4))
+    x, y = (cause @ rng.normal(size=(4, w)) + 0.1 * rng.normal(size=(n, w)) for w in (7, 6))
+    item = torch.arange(n)
+    keys = Keys(item, item // 2, item // 4 if same_space else item)
+    query = Features(x.astype(np.float32))
+    data = TrainData(query, query if same_space else Features(y.astype(np.float32)), keys, same_space)
+    torch.manual_seed(seed)
+    tower = Tower(7, 5)
+    towers = nn.ModuleDict({"query": tower, "document": tower if same_space else Tower(6, 5)})
+    made = Recipe(**recipe)
+    run = Run(made, data, towers, Chain.of(made.objective), seed, torch.device("cpu"))
+    run.steps = STEPS
+    return run
+
+
+def batches(run: Run) -> list[np.ndarray]:
+    """The same eight batches of ten rows for every strategy."""
+    rng = np.random.default_rng(5)
+    return [rng.permutation(len(run.data))[:10] for _ in range(STEPS)]
+
+
+def train(build: Build, run: Run, *, stop: int | None = None, snapshot: dict[str, Any] | None = None) -> list[Tensor]:
+    """Losses of each step; a snapshot taken at `stop` earlier is put back first and training goes on from there."""
+    strategy = build()
+    strategy.begin(run)
+    whole = nn.ModuleDict({"towers": run.towers, "strategy": strategy})
+    optimizer = torch.optim.SGD(run.towers.parameters(), lr=0.1, momentum=0.9)
+    if snapshot:
+        whole.load_state_dict(snapshot["whole"])
+        optimizer.load_state_dict(snapshot["optimizer"])
+        run.step = snapshot["step"]
+    losses = []
+    for rows in batches(run)[run.step : stop]:
+        found = strategy.step(run, rows)
+        loss = torch.stack(list(found.values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        strategy.after(run)
+        run.step += 1
+        losses.append(loss.detach())
+    if snapshot is not None and not snapshot:
+        state = {name: x.clone() for name, x in whole.state_dict().items()}
+        snapshot |= {"whole": state, "optimizer": optimizer.state_dict(), "step": run.step}
+    return losses
+
+
+def check_a_step_gives_losses(build: Build) -> None:
+    """A dict of finite scalars, at least one of which carries a gradient to the query tower."""
+    run = small_run()
+    strategy = build()
+    strategy.begin(run)
+    losses = strategy.step(run, batches(run)[0])
+    assert losses and all(x.ndim == 0 and torch.isfinite(x) for x in losses.values()), "losses must be finite scalars"
+    assert all(p.grad is None for p in run.towers.parameters()), "a step must not call backward"
+    torch.stack(list(losses.values())).sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in run.towers["query"].parameters()), (
+        "no gradient reaches the query tower"
+    )
+
+
+def check_towers_move_by_the_optimiser_alone(build: Build) -> None:
+    """Neither `begin`, `step` nor `after` changes a weight of the towers."""
+    run = small_run()
+    before = {name: x.clone() for name, x in run.towers.state_dict().items()}
+    strategy = build()
+    strategy.begin(run)
+    for rows in batches(run):
+        strategy.step(run, rows)
+        strategy.after(run)
+        run.step += 1
+    for name, x in run.towers.state_dict().items():
+        assert torch.equal(x, before[name]), f"the strategy changed {name} itself"
+
+
+def check_same_seed_same_losses(build: Build) -> None:
+    """Two runs of one seed have the same losses to the bit, whatever the global generator did."""
+    one, other = small_run(), small_run()
+    first = train(build, one)
+    torch.rand(3)
+    assert all(torch.equal(a, b) for a, b in zip(first, train(build, other), strict=True)), "runs differ"
+
+
+def check_state_restores_to_the_bit(build: Build) -> None:
+    """Stopped at any step and put back from parameters and buffers alone, a run goes on as if it never stopped."""
+    whole = train(build, small_run())
+    for stop in (1, STEPS // 2, STEPS - 1):
+        snapshot: dict[str, Any] = {}
+        head = train(build, small_run(), stop=stop, snapshot=snapshot)
+        tail = train(build, small_run(seed=0), snapshot=snapshot)
+        assert all(torch.equal(a, b) for a, b in zip(whole, head + tail, strict=True)), (
+            f"a run stopped after {stop} steps went on otherwise: some state is in neither a parameter nor a buffer"
+        )
+
+
+def check_training_learns(build: Build) -> None:
+    """After the steps, matching pairs score higher against the rest than before."""
+    run = small_run()
+    before = _margin(run)
+    train(build, run)
+    after = _margin(run)
+    assert after > before, f"training did not separate matching pairs ({before:.3f} -> {after:.3f})"
+
+
+def _margin(run: Run) -> float:
+    sim = run.encode_all("query") @ run.encode_all("document").T
+    return float(sim.diagonal().mean() - sim.mean())
+
+
+def checks(card: Card) -> list[Check]:
+    """The checks that a strategy must pass."""
+    return [
+        check_a_step_gives_losses,
+        check_towers_move_by_the_optimiser_alone,
+        check_same_seed_same_losses,
+        check_state_restores_to_the_bit,
+        check_training_learns,
+    ]

@@ -1,0 +1,179 @@
+"""What is known of the parts beyond their cards: oracles, recorded evidence, and the systems they realise.
+
+Nothing here is a list kept by hand: cards are read from source, oracles and evidence from the files that stand beside
+them, in a checkout or as the package carries them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tellapart.core.errors import PartError, near
+from tellapart.core.parts import SHAPES, Card, card_of, cards
+from tellapart.core.report import Figure, Report, Table, Text
+
+ORACLES_FILE = "oracles.json"
+
+
+def checkout() -> Path | None:
+    """The root of the checkout this package runs from; None when it was installed."""
+    root = Path(__file__).parents[1]
+    return root if (root / "tests" / "oracles").is_dir() and (root / "evidence").is_dir() else None
+
+
+def parts(shape: str | None = None) -> dict[str, Card]:
+    """All parts by name, or those of one shape; an unknown shape raises `PartError` with near matches."""
+    if shape is not None and shape not in SHAPES:
+        raise PartError(f"there is no shape {shape!r}; {near(shape, SHAPES)}")
+    return cards(shape)
+
+
+def has_oracle(card: Card) -> bool:
+    """Whether a second, plain computation of the part is kept to compare it with."""
+    file = f"{card.file.stem}.py"
+    root = checkout()
+    if any((folder / "oracles" / file).is_file() for folder in _folders(card)):
+        return True
+    if root is not None:
+        return (root / "tests" / "oracles" / file).is_file()
+    listed = _recorded() / ORACLES_FILE
+    return listed.is_file() and card.file.stem in json.loads(listed.read_text(encoding="utf-8"))
+
+
+def evidence(card: Card) -> dict[str, Any] | None:
+    """The recorded comparison of a part with its baseline, as `tellapart evidence` wrote it; None without one."""
+    root = checkout()
+    own = root / "evidence" if root is not None else _recorded()
+    for folder in [*(f / "evidence" for f in _folders(card)), own]:
+        file = folder / f"{card.name}.json"
+        if file.is_file():
+            try:
+                held = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise PartError(
+                    f"{file} is not readable JSON: {error}; write it again: tellapart evidence {card.name}"
+                ) from None
+            if isinstance(held, dict):
+                return held
+    return None
+
+
+def systems() -> list[dict[str, Any]]:
+    """Every system of the catalogue that some part realises, read off the cards.
+
+    Each is a dict: `system`, `parts`, `oracle` and `evidence` (whether each of its parts has it), `verdict`.
+    """
+    of: dict[str, list[Card]] = {}
+    for card in cards().values():
+        for slug in card.system:
+            of.setdefault(slug, []).append(card)
+    return [_system(slug, realised) for slug, realised in sorted(of.items())]
+
+
+def _system(slug: str, realised: list[Card]) -> dict[str, Any]:
+    found = {card.name: evidence(card) for card in realised}
+    words = {name: str(recorded.get("verdict", "")) for name, recorded in found.items() if recorded is not None}
+    return {
+        "system": slug,
+        "parts": sorted(found),
+        "oracle": all(has_oracle(card) for card in realised),
+        "evidence": all(recorded is not None for recorded in found.values()),
+        "verdict": next(iter(words.values())) if len(found) == len(words) == 1
+        else "; ".join(f"{name}: {said}" for name, said in sorted(words.items())),
+    }  # fmt: skip
+
+
+def explain(name: str, *, shape: str | None = None) -> Report:
+    """What a part is: its formula and docstring, options with bounds, paper, relations and recorded evidence.
+
+    Args:
+        name: name or alias.
+
+    Raises:
+        PartError: there is no such part.
+    """
+    card = card_of(shape, name)
+    report = Report(f"{card.name}: {card.summary}")
+    body = card.doc.strip().split("\n", 1)
+    if len(body) > 1 and body[1].strip():
+        report.add(Text(body[1].strip("\n"), kind="code"))
+    report.add(Text(card.paper, kind="paper"))
+    if card.options:
+        rows = [
+            [o.name, o.type, "(must be given)" if o.required else repr(o.default), bounds_in_words(o.bounds)]
+            for o in card.options
+        ]
+        report.add(Table("Options", ["option", "type", "default", "bounds"], rows))
+    report.add(*_evidence_blocks(card))
+    report.facts = {
+        "name": card.name,
+        "shape": card.shape,
+        "place": card.place,
+        "system": ", ".join(card.system),
+        "aliases": ", ".join(card.aliases),
+        "traits": ", ".join(card.traits),
+        "needs": ", ".join(card.needs),
+        "oracle": "yes" if has_oracle(card) else "none",
+        "file": str(card.file),
+    }
+    report.facts = {fact: value for fact, value in report.facts.items() if value}
+    return report
+
+
+SIGNS = {
+    "gt": ">",
+    "ge": "≥",
+    "lt": "<",
+    "le": "≤",
+    "min_length": "at least this long:",
+    "max_length": "at most this long:",
+    "multiple_of": "multiple of",
+}
+
+
+def bounds_in_words(bounds: dict[str, Any]) -> str:
+    """`{"gt": 0, "le": 1}` -> `> 0, ≤ 1`."""
+    return ", ".join(f"{SIGNS[name]} {value}" for name, value in bounds.items())
+
+
+def _evidence_blocks(card: Card) -> Iterator[Table | Text]:
+    recorded = evidence(card)
+    if recorded is None:
+        yield Text(f"No evidence is recorded for {card.name}.")
+        return
+    yield evidence_table(recorded)
+    yield Text(f"{recorded['part']} against {recorded['baseline']}: {recorded['verdict']}.", kind="verdict")
+    for words in ("claim", "note"):
+        if recorded.get(words):
+            yield Text(f"{words.capitalize()}: {recorded[words]}")
+
+
+def evidence_table(recorded: dict[str, Any]) -> Table:
+    """The rows of recorded evidence: means over seeds, the paired difference with its interval, the verdict."""
+    rows = []
+    for row in recorded["rows"]:
+        seeds = len(row["variant"])
+        difference = Figure(row["metric"], row["difference"], row["low"], row["high"], count=seeds)
+        rows.append(
+            [row["data"], row["metric"], _mean(row["baseline"]), _mean(row["variant"]), difference, row["verdict"]]
+        )
+    cores, commit = recorded.get("machine", {}).get("cores"), str(recorded.get("commit"))[:10]
+    taken = f"{len(recorded['seeds'])} seeds, {recorded.get('seconds')} s on {cores} cores, commit {commit}"
+    columns = ["data", "metric", "baseline", "with the part", "difference", "verdict"]
+    return Table(f"Evidence (protocol {recorded['protocol']})", columns, rows, note=f"Means over {taken}")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _folders(card: Card) -> list[Path]:
+    """The folder of parts that a card of another package or of TELLAPART_PARTS was found in."""
+    return [] if card.module is not None and card.module.startswith("tellapart.parts.") else [card.file.parents[1]]
+
+
+def _recorded() -> Path:
+    return Path(__file__).parent / "recorded"

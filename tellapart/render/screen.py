@@ -1,0 +1,143 @@
+"""A report on a terminal, wide or narrow."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text as Line
+
+from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
+from tellapart.render.plain import MISSING, cell, interval, is_difference, is_number, number, printable
+
+STYLES = {"warning": "yellow", "verdict": "bold", "next": "cyan", "paper": "italic"}
+VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
+NARROW = 60
+SHOWN_EXAMPLES = 8
+
+
+def write(report: Report, *, file: TextIO | None = None, width: int | None = None) -> None:
+    """Write the blocks of a report in order; neighbouring figures stand in one table."""
+    console = Console(file=file, width=width, highlight=False, emoji=False)
+    console.print(Line(printable(report.title), style="bold underline" if console.is_terminal else "bold"))
+    for kind, blocks in itertools.groupby(report.blocks, key=type):
+        console.print()
+        if kind is Figure:
+            _figures(console, list(blocks))  # type: ignore[arg-type]
+        else:
+            for number_, block in enumerate(blocks):
+                if number_:
+                    console.print()
+                _SHOW[kind](console, block)
+    if report.facts:
+        console.print()
+        _facts(console, report.facts)
+
+
+def _figures(console: Console, figures: list[Figure]) -> None:
+    if console.width < NARROW:
+        for f in figures:
+            console.print(Line.assemble((f"{printable(f.name)}: ", ""), (_value(f), "bold"), " ", (interval(f), "dim")))
+            if f.note:
+                console.print(Line(f"  {printable(f.note)}", style="dim"))
+        return
+    grid = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for justify in ("left", "right", "left", "left"):
+        grid.add_column(justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for f in figures:
+        said = " · ".join(t for t in (f"over {f.count:,}" if f.count else "", printable(f.note)) if t)
+        grid.add_row(escape(printable(f.name)), Line(_value(f), "bold"), Line(interval(f)), Line(said, "dim"))
+    console.print(grid)
+
+
+def _value(figure: Figure) -> str:
+    return number(figure.value) + (f" {printable(figure.unit)}" if figure.unit else "")
+
+
+def _table(console: Console, table: Table) -> None:
+    if table.title:
+        console.print(Line(printable(table.title), style="bold"))
+    if not table.rows:
+        console.print(Line("(none)", style="dim"))
+    elif console.width < NARROW and len(table.columns) > 2:
+        _records(console, table)
+    else:
+        from rich.box import SIMPLE_HEAD
+
+        grid = Grid(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1), show_edge=False)
+        for i, column in enumerate(table.columns):
+            numbers = all(is_number(row[i]) or row[i] is None for row in table.rows)
+            # Names and numbers stay whole as long as any column of words can still be folded.
+            whole = numbers or all(len(_shown(row[i], column)) <= 24 for row in table.rows)
+            grid.add_column(
+                escape(printable(column)), justify="right" if numbers else "left", no_wrap=whole, overflow="fold"
+            )
+        for row in table.rows:
+            grid.add_row(*(_styled(value, column) for value, column in zip(row, table.columns, strict=True)))
+        console.print(grid)
+    if table.note:
+        console.print(Line(printable(table.note), style="dim"))
+
+
+def _records(console: Console, table: Table) -> None:
+    """A table of many columns on a narrow terminal: each row is a small list of its own."""
+    for row in table.rows:
+        console.print(Line(_shown(row[0], table.columns[0]), style="bold"))
+        for value, column in zip(row[1:], table.columns[1:], strict=True):
+            if _shown(value, column) not in ("", MISSING):
+                console.print(
+                    Padding(Line.assemble((f"{printable(column)}: ", "dim"), _styled(value, column)), (0, 0, 0, 2))
+                )
+
+
+def _shown(value: Any, column: str) -> str:
+    return printable(cell(value, signed=is_difference(column)))
+
+
+def _styled(value: Any, column: str) -> Line:
+    text = _shown(value, column)
+    style = next((s for start, s in VERDICTS if text.startswith(start)), "")
+    return Line(text, style=style)
+
+
+def _picture(console: Console, picture: Picture) -> None:
+    console.print(Line(printable(picture.title), style="bold"))
+    console.print(Line(printable(picture.caption)))
+
+
+def _examples(console: Console, examples: Examples) -> None:
+    console.print(Line(printable(examples.title), style="bold"))
+    for example in examples.items[:SHOWN_EXAMPLES]:
+        console.print(Line(f"  {' | '.join(_named(example))}"))
+        if example.why:
+            console.print(Padding(Line(printable(example.why), style="dim"), (0, 0, 0, 4)))
+    if len(examples.items) > SHOWN_EXAMPLES:
+        console.print(Line(f"  and {len(examples.items) - SHOWN_EXAMPLES:,} more", style="dim"))
+
+
+def _named(example: Example) -> list[str]:
+    scores = [f" ({number(s)})" for s in example.scores] or [""] * len(example.ids)
+    return [f"{printable(id_)}{score}" for id_, score in itertools.zip_longest(example.ids, scores, fillvalue="")]
+
+
+def _text(console: Console, text: Text) -> None:
+    if text.kind == "code":
+        console.print(Line(printable(text.text)), soft_wrap=console.width >= NARROW)
+    else:
+        console.print(Line(printable(text.text), style=STYLES.get(text.kind, "")))
+
+
+def _facts(console: Console, facts: dict[str, Any]) -> None:
+    grid = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(escape(printable(name)), Line(printable(cell(value))))
+    console.print(grid)
+
+
+_SHOW: dict[type, Any] = {Table: _table, Picture: _picture, Examples: _examples, Text: _text}

@@ -1,0 +1,180 @@
+"""What the columns of a table mean, read off their names as sentence-transformers and Hugging Face write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tellapart.core.errors import DataError, near
+from tellapart.data.images import SUFFIXES
+from tellapart.data.limits import COLUMNS, NAME_CHARS
+
+Kind = Literal["image", "pair", "text"]
+
+# The name itself first; then what others call it.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "id": ("_id", "item_id", "uid", "uuid", "key", "__key__"),
+    "image": (
+        "img", "picture", "photo", "filepath", "file_path", "image_path", "img_path", "file_name", "filename",
+        "image_file", "image_file_name", "image_filename", "path",
+    ),
+    "text": ("caption", "captions", "title", "sentence", "description", "alt_text", "txt"),
+    "anchor": ("query", "question", "sentence1", "sentence_1", "premise", "text1"),
+    "positive": ("document", "answer", "sentence2", "sentence_2", "passage", "hypothesis", "response", "text2"),
+    "negative": ("hard_negative",),
+    "label": ("labels", "class", "class_name", "category", "cls"),
+    "score": ("scores", "similarity", "similarity_score", "relevance"),
+    "split": (),
+    "concept": (),
+    "target": (),
+    "alternatives": (),
+}  # fmt: skip
+DERIVED = ("hash", "group", "near", "link")
+MORE_NEGATIVES = re.compile(r"^negative_[1-9]\d*$")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which source column plays which role.
+
+    Attributes:
+        kind: what an item is: a picture, a pair of texts, one text.
+        of: role -> source column.
+        filters: source columns kept under their own (or a new) name, never taken as input: source -> name.
+    """
+
+    kind: Kind
+    of: dict[str, str]
+    filters: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def plain(name: str) -> str:
+    """`" Image Path"` -> `"image_path"`."""
+    return re.sub(r"[\s\-]+", "_", name.strip().lower())
+
+
+def roles(names: Iterable[str], source: str, given: Mapping[str, str] | None = None) -> Roles:
+    """What the columns mean.
+
+    Args:
+        given: role -> source column, as a caller said it; wins over names.
+
+    Raises:
+        DataError: no column that an item could be made of, two that could be the same, repeated or empty names; the
+            message says how to rename or which `columns=` to give.
+    """
+    names = list(names)
+    _check_names(names, source)
+    of: dict[str, str] = {}
+    for role, column in (given or {}).items():
+        if role not in ALIASES:
+            raise DataError(f"columns= names the role {role!r}; {near(role, ALIASES)}")
+        if column not in names:
+            raise DataError(f"columns= names {column!r}, which {source} does not have; {near(column, names)}")
+        of[role] = column
+    doubtful: dict[str, list[str]] = {}
+    for role, aliases in ALIASES.items():
+        if role in of:
+            continue
+        free = [n for n in names if n not in of.values()]
+        exact = [n for n in free if plain(n) == role]
+        also = [n for n in free if plain(n) in aliases]
+        if exact or len(also) == 1:
+            of[role] = (exact or also)[0]
+        elif also:
+            doubtful[role] = also
+    kind = _kind(of, doubtful, names, source)
+    wanted = _wanted(kind, of)
+    for role in wanted:
+        if role in doubtful:
+            raise DataError(
+                f"{source} has several columns that could be {role!r}: {', '.join(doubtful[role])}. "
+                f"Rename one to {role!r}, or say columns={{{role!r}: {doubtful[role][0]!r}}}"
+            )
+    of = {role: column for role, column in of.items() if role in wanted}
+    for name in names:
+        if kind == "pair" and MORE_NEGATIVES.match(plain(name)):
+            of[plain(name)] = name
+    filters, notes = _filters([n for n in names if n not in of.values()])
+    return Roles(kind, of, filters, tuple(notes))
+
+
+def _check_names(names: list[str], source: str) -> None:
+    if len(names) > COLUMNS:
+        raise DataError(
+            f"{source} has {len(names):,} columns, and at most {COLUMNS:,} are read; leave out what is not needed"
+        )
+    if not any(n.strip() for n in names):
+        raise DataError(f"{source} has no column names; its first row must name the columns")
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise DataError(f"{source} has {names.count(twice[0])} columns named {twice[0]!r}; give each a name of its own")
+    for name in names:
+        if len(name) > NAME_CHARS:
+            raise DataError(f"{source} has a column name of {len(name):,} characters; is its first row the header?")
+
+
+def _kind(of: dict[str, str], doubtful: dict[str, list[str]], names: list[str], source: str) -> Kind:
+    image, pair = "image" in of or "image" in doubtful, "anchor" in of and "positive" in of
+    if image and pair:
+        raise DataError(
+            f"{source} has a picture ({of.get('image') or doubtful['image'][0]}) and a pair of texts ({of['anchor']}, "
+            f"{of['positive']}); leave out one of them, or say which is the text with columns={{'text': ...}}"
+        )
+    if image:
+        if "text" not in of and "text" not in doubtful and "anchor" in of:
+            of["text"] = of.pop("anchor")
+        return "image"
+    if pair:
+        return "pair"
+    if "text" in of or "text" in doubtful:
+        return "text"
+    for one, other in (("anchor", "positive"), ("positive", "anchor")):
+        if one in of:
+            raise DataError(
+                f"{source} has {of[one]!r} ({one}) but no {other!r} beside it; the columns are "
+                f"{', '.join(names[:20])}. Name the other one {other!r}, or say columns={{{other!r}: ...}}"
+            )
+    raise DataError(
+        f"cannot tell what the items of {source} are: give a column `image` (paths of pictures) with `text` or "
+        f"`label`, a pair `anchor` and `positive`, or `text` with `label`. The columns are {', '.join(names[:20])}"
+        f"{', …' if len(names) > 20 else ''}"
+    )
+
+
+def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:
+    always = {"id", "label", "score", "split", "concept", "target"}
+    own = {
+        "image": {"image", "text", "alternatives"},
+        "pair": {"anchor", "positive", "negative"},
+        "text": {"text", "alternatives"},
+    }
+    return always | own[kind]
+
+
+def _filters(names: list[str]) -> tuple[dict[str, str], list[str]]:
+    taken = {*ALIASES, *DERIVED}
+    filters, notes = {}, []
+    for name in names:
+        new = name.strip()
+        if not new:
+            continue
+        if new in taken:
+            new = f"source_{new}"
+            notes.append(
+                f"the column {name!r} is kept as {new!r}, because {name.strip()!r} has a meaning of its own here"
+            )
+        while new in filters.values():
+            new += "_"
+        filters[name] = new
+    return filters, notes
+
+
+def looks_like_pictures(values: list[object]) -> bool:
+    """Whether a column that should hold text holds paths of pictures."""
+    texts = [v for v in values if isinstance(v, str) and v.strip()][:100]
+    hits = sum(v.strip().lower().endswith(tuple(SUFFIXES)) and " " not in v.strip() for v in texts)
+    return bool(texts) and hits > len(texts) / 2

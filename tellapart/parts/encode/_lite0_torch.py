@@ -9,7 +9,7 @@ from tellapart.parts.encode._lite0 import EPSILON, Step, padding, plan
 
 
 class Lite0Module(nn.Module):
-    """uint8 pixels [n, side, side, 3] -> features [n, 1280].
+    """Pictures [n, 3, side, side] float32 in 0..1 -> features [n, 1280].
 
     The running averages of BatchNorm are kept as they are, in training too: batches of pairs would otherwise leak from
     one item to another, and small ones would spoil the averages.
@@ -27,9 +27,9 @@ class Lite0Module(nn.Module):
                 at = at.get_submodule(name)
             at.add_module(last, _ConvNorm(step))
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
-        values = [(pixels.permute(0, 3, 1, 2).float() - 127) / 128]
+        values = [(pictures * 255 - 127) / 128]
         for step in self.steps:
             x = self.get_submodule(step.name)(values[-1])
             values.append(x + values[-step.skip] if step.skip else x)

@@ -87,9 +87,9 @@ class Lite0:
         return np.asarray(small)
 
     def prepare(self, items: Sequence[Any]) -> tuple[Any, ...]:
-        """The torch input of `module()`: [n, 224, 224, 3] uint8."""
+        """The torch input of `module()`: [n, 3, 224, 224] float32 in 0..1."""
         torch = require("torch", "training lite0")
-        return (torch.from_numpy(self.feed(items)[PIXELS]),)
+        return (torch.from_numpy(self.feed(items)[PIXELS]).permute(0, 3, 1, 2) / 255,)
 
     def module(self) -> Any:
         """The encoder as a torch module with the same features, to be trained; its input is that of `prepare`."""

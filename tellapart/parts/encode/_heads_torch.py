@@ -1,0 +1,45 @@
+"""Heads as torch modules."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tellapart.core.maths import unit
+
+
+class Head(nn.Module):
+    """[n, width] -> [n, dim] float32 of unit length.
+
+    z = unit(S x' + B relu(A x' + a) + b) with x' = (x - mean) / spread; without `hidden` only S x' + b.
+
+    Attributes:
+        mean, spread: buffers [width], 0 and 1 until `standardise` sets them; they are not trained.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, width: int, dim: int, *, hidden: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.skip = nn.Linear(width, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.inner = nn.Linear(width, hidden) if hidden else None
+        self.outer = nn.Linear(hidden, dim, bias=False) if hidden else None
+
+    @torch.no_grad()
+    def standardise(self, x: Tensor) -> None:
+        """Take mean and spread from training features [n, width]: values that never vary keep the spread 1."""
+        self.mean.copy_(x.double().mean(0))
+        spread = x.double().std(0, correction=0)
+        self.spread.copy_(torch.where(spread > 1e-6, spread, 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = self.dropout((x.float() - self.mean) / self.spread)
+        z = self.skip(x)
+        if self.inner is not None and self.outer is not None:
+            z = z + self.outer(self.dropout(torch.relu(self.inner(x))))
+        return unit(z)

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tellapart.core.errors import TellapartError
+from tellapart.core.version import VERSION
 from tellapart.server import filters, schema
 from tellapart.server.confusions import Confusion
 from tellapart.server.limits import (
@@ -166,7 +166,7 @@ def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL
 
     app = FastAPI(
         title="tellapart",
-        version=version("tellapart"),
+        version=VERSION,
         description="Search one collection by words, pictures and examples, and see what the model cannot tell apart.",
         docs_url=None,
         redoc_url=None,

@@ -313,6 +313,15 @@ class Service:
             raise NoSuchItemError("the items of this collection have no pictures")
         return self._pictures.thumbnail(id_, size)
 
+    def source(self, id_: str) -> bytes | Path | None:
+        """What an item's picture is read from; None where it has none or it may not be read."""
+        if self._pictures is None or not self.pictured(self._known(id_)):
+            return None
+        try:
+            return self._pictures.source(id_)
+        except DataError:
+            return None
+
     @cached_property
     def _columns(self) -> list[filters.Column]:
         return filters.filterable(self.collection)

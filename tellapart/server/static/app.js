@@ -129,6 +129,7 @@ function showFound(found) {
   $("notes").textContent = found.notes.join(" ");
   $("notes").hidden = found.notes.length === 0 || found.results.length === 0;
   list(found.results);
+  if (searching()) panel.stand(results.find((r) => r.id === state.item));
   $("more").hidden = found.results.length < state.k || state.k >= MOST || found.results.length >= found.searched;
   const among = found.searched === about.items ? things(found.searched, "item") : `${count(found.searched)} of ${things(about.items, "item")}`;
   if (found.nothing_here) {
@@ -146,9 +147,8 @@ function showFound(found) {
     $("status").textContent = "No results.";
     showMessage("No item passes the filters", "Take one away, or all.", el("button", { type: "button", onclick: () => filterBy([]) }, "Clear filters"));
   } else if (searching()) {
-    const likely = found.results.filter((r) => r.passes).length;
-    const sure = likely < found.results.length ? `${likely} likely, ${found.results.length} shown` : things(found.results.length, "result");
-    $("status").textContent = `${sure}, among ${among}`;
+    const likely = found.results.filter((r) => r.passes && r.probability !== null).length;
+    $("status").textContent = likely ? `${things(likely, "likely match", "likely matches")} among ${among}` : `The ${count(found.results.length)} nearest of ${among}`;
   } else {
     $("status").textContent = found.results.length < found.searched ? `${count(found.results.length)} of ${among}, from all over the collection` : among;
   }
@@ -531,7 +531,7 @@ async function start() {
   }
   const [byWords, byPicture] = ["text", "image"].map((m) => about.reads.includes(m));
   $("words").disabled = !byWords;
-  $("words").placeholder = byWords ? `Search ${things(about.items, "item")} by words${byPicture ? " or a picture" : ""}` : "Paste or drop a picture, or choose one";
+  $("words").placeholder = byWords ? `Search ${things(about.items, "item")}${byPicture && innerWidth > 640 ? " by words or a picture" : ""}` : "Paste or drop a picture, or choose one";
   $("choose").hidden = !byPicture;
   $("about").textContent = `${things(about.items, "item")}${about.calibrated ? ", calibrated" : ""}`;
   $("help-score").textContent = about.calibrated

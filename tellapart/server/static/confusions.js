@@ -44,6 +44,7 @@ export class Confusions {
   }
 
   row(pair) {
+    const tied = pair.wrong_score - pair.right_score < 0.0005;
     const byText = pair.query.id === pair.right.id;
     const asked = byText
       ? el("p", { class: "asked" }, "Asked for ", el("q", {}, pair.query.caption))
@@ -54,7 +55,7 @@ export class Confusions {
     const sides = [
       byText ? null : this.figure(pair.query, "Asked for", null, "neutral"),
       this.figure(pair.right, byText ? "Its own" : "Best right one", pair.right_score, "right"),
-      this.figure(pair.wrong, "Found first", pair.wrong_score, "wrong"),
+      this.figure(pair.wrong, tied ? "Just as near" : "Found first", pair.wrong_score, "wrong"),
     ];
     return el("li", { class: byText ? "pair" : "pair three" }, asked, el("div", { class: "sides" }, ...sides.filter(Boolean)));
   }

@@ -62,7 +62,7 @@ export function picture(item, size, given = {}) {
 }
 
 export const count = (n) => n.toLocaleString("en");
-export const things = (n, one) => `${count(n)} ${n === 1 ? one : `${one}s`}`;
+export const things = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
 export function chance(p) {
   if (p >= 0.995) return ">99%";

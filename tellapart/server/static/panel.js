@@ -86,11 +86,11 @@ export class Panel {
     return [
       shown,
       el("h2", { id: "detail-title", tabindex: "-1" }, heading),
-      seen && el("p", { class: "standing" }, seen.long),
+      el("p", { class: "standing" }, seen ? seen.long : ""),
       this.marks(item),
       el("div", { class: "near" }),
       this.facts(item),
-    ].filter(Boolean);
+    ];
   }
 
   marks(item) {
@@ -105,6 +105,12 @@ export class Panel {
 
   refresh() {
     if (this.item) this.dialog.querySelector(".marks")?.replaceWith(this.marks(this.item));
+  }
+
+  // how the item stands in a search that was answered after the panel was opened
+  stand(result) {
+    const seen = result && this.item?.id === result.id ? standing(result) : null;
+    if (seen) this.dialog.querySelector(".standing").textContent = seen.long;
   }
 
   facts(item) {

@@ -173,6 +173,7 @@ def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
+    app.state.workers = workers
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Guard)
     _add_errors(app)

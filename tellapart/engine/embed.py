@@ -14,19 +14,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, TellapartError
+from tellapart.core.files import placed
 from tellapart.core.progress import Progress
 
 ITEMS_A_BLOCK = 512
@@ -211,15 +211,15 @@ def _embed_missing(folder: Path, keys: np.ndarray, items: _Items, encoder: Any, 
             )
         block = np.empty(len(chosen), [("key", "<u8", 2), ("vector", "<f4", encoder.dim)])
         block["key"], block["vector"] = keys[chosen], vectors
-        with _placed(folder / f"block-{_name(keys[chosen])}.npy") as sink:
+        with placed(folder / f"block-{_name(keys[chosen])}.npy") as sink:
             np.save(sink, block, allow_pickle=False)
 
 
 def _assemble(folder: Path, table: Path, keys: np.ndarray, dim: int) -> None:
     """Put the rows in order into one file; blocks that it holds whole are not needed any more."""
-    with _placed(table.with_name(f"{table.stem}.keys.npy")) as sink:
+    with placed(table.with_name(f"{table.stem}.keys.npy")) as sink:
         np.save(sink, keys, allow_pickle=False)
-    with _placed(table) as sink:
+    with placed(table) as sink:
         header = {"descr": "<f4", "fortran_order": False, "shape": (len(keys), dim)}
         np.lib.format.write_array_header_1_0(sink, header)
         store = _Store(folder)
@@ -236,22 +236,6 @@ def _assemble(folder: Path, table: Path, keys: np.ndarray, dim: int) -> None:
         held = _load(block)
         if held is not None and all(bytes(key) in inside for key in held["key"]):
             block.unlink(missing_ok=True)
-
-
-@contextmanager
-def _placed(file: Path) -> Iterator[BinaryIO]:
-    """A file that stands in its place when it is whole and on the disk, and never before."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.{time.monotonic_ns()}")
-    try:
-        with part.open("xb") as sink:
-            yield sink
-            sink.flush()
-            os.fsync(sink.fileno())
-        os.replace(part, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _sweep(folder: Path) -> None:

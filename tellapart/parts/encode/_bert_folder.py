@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tellapart.core.errors import MissingExtraError, PartError
-from tellapart.parts.encode._onnx import digest, write_atomically
+from tellapart.core.files import write_atomically
+from tellapart.parts.encode._onnx import digest
 
 NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
 MODULES = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))

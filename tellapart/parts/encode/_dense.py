@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.core.errors import DataError
+from tellapart.core.errors import DataError, PartError
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,12 @@ class Dense:
     weight: np.ndarray
     bias: np.ndarray
     relu: bool = False
+
+
+def check_names(head: str, state: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
+    """Refuse tensors that are those of another head."""
+    if set(state) != set(names):
+        raise PartError(f"{head} has the tensors {', '.join(sorted(names))}, and was given {', '.join(sorted(state))}")
 
 
 def fold_standardising(weight: np.ndarray, bias: np.ndarray, state: Mapping[str, np.ndarray]) -> Dense:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tellapart.core.files import write_atomically
 
 CACHE_VARIABLE = "TELLAPART_CACHE"
 OPSET = 18
@@ -104,21 +105,6 @@ def session(key: str, build: Callable[[], bytes]) -> Any:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, model)
     return start(model)
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Put a file in its place whole or not at all."""
-    handle, part = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as sink:
-            sink.write(content)
-            sink.flush()
-            os.fsync(sink.fileno())
-        os.replace(part, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
 
 
 def side_by_side(call: Callable[[Any], Any], work: Iterable[Any], threads: int) -> Iterator[Any]:

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from tellapart.core.needs import require
 from tellapart.core.parts import part
-from tellapart.parts.encode._dense import Dense, fold_standardising, unit_forward
+from tellapart.parts.encode._dense import Dense, check_names, fold_standardising, unit_forward
+
+TENSORS = ("mean", "spread", "skip.weight", "skip.bias")
 
 
 @part(
@@ -46,6 +48,7 @@ class LinearHead:
 
     def layers(self, state: Mapping[str, np.ndarray]) -> list[Dense]:
         """The trained head as dense layers; the unit length comes after them."""
+        check_names("linear-head", state, TENSORS)
         return [fold_standardising(state["skip.weight"], state["skip.bias"], state)]
 
     def apply(self, state: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.core.errors import DataError, PartError
+from tellapart.core.files import write_atomically
 from tellapart.core.needs import require
 from tellapart.core.parts import part
 from tellapart.parts.encode._lite0 import BUILDER, PIXELS, SIDE, WEIGHTS, WIDTH, Lite0Weights, lite0_graph
-from tellapart.parts.encode._onnx import Graph, digest, session, side_by_side, threads_or_all, write_atomically
+from tellapart.parts.encode._onnx import Graph, digest, session, side_by_side, threads_or_all
 
 
 @part(

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from tellapart.core.needs import require
 from tellapart.core.parts import part
-from tellapart.parts.encode._dense import Dense, fold_standardising, unit_forward
+from tellapart.parts.encode._dense import Dense, check_names, fold_standardising, unit_forward
+
+TENSORS = ("mean", "spread", "skip.weight", "skip.bias", "inner.weight", "inner.bias", "outer.weight")
 
 
 @part(
@@ -49,6 +51,7 @@ class MlpHead:
 
     def layers(self, state: Mapping[str, np.ndarray]) -> list[Dense]:
         """The trained head as dense layers; the unit length comes after them."""
+        check_names("mlp-head", state, TENSORS)
         skip, outer, bias = state["skip.weight"], state["outer.weight"], state["skip.bias"]
         weight = np.concatenate([state["inner.weight"], skip, -skip])
         first = fold_standardising(weight, np.concatenate([state["inner.bias"], np.zeros(2 * len(skip))]), state)

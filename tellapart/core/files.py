@@ -1,0 +1,37 @@
+"""Files that stand in their place whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def placed(file: Path) -> Iterator[BinaryIO]:
+    """Write a file under a name of its own in the same folder; when all is on the disk it takes its place.
+
+    After an error or a kill the old file, if there was one, is as it was. Leftovers of a kill begin with a dot.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.{time.monotonic_ns()}")
+    try:
+        with part.open("xb") as sink:
+            yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(part, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(file: Path, content: bytes) -> None:
+    """Put these bytes in the place of a file; the folder must exist."""
+    with placed(file) as sink:
+        sink.write(content)

@@ -97,7 +97,7 @@ class Recipe(BaseModel):
             raise TellapartError(f"there is no recipe file {path}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TellapartError(f"{path} is not a readable TOML file: {error}") from None
-        if set(data) != {"recipe"}:
+        if set(data) != {"recipe"} or not isinstance(data["recipe"], dict):
             raise PartError(f"{path} must hold one table [recipe] and nothing else")
         return Recipe.of(data["recipe"])
 

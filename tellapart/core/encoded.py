@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from tellapart.core.errors import PartError
 from tellapart.core.relation import Relation
 
 
@@ -61,13 +62,13 @@ class Encoded:
     def need_rows(self, name: str, part: str) -> Tensor:
         """A tensor of `rows` that a part cannot do without."""
         if name not in self.rows:
-            raise ValueError(f"{part} needs {name!r} with every row; the strategy or the guide has to supply it")
+            raise PartError(f"{part} needs {name!r} with every row; the strategy or the guide has to supply it")
         return self.rows[name]
 
     def need_cols(self, name: str, part: str) -> Tensor:
         """A tensor of `cols` that a part cannot do without."""
         if name not in self.cols:
-            raise ValueError(f"{part} needs {name!r} with every column; the strategy or the guide has to supply it")
+            raise PartError(f"{part} needs {name!r} with every column; the strategy or the guide has to supply it")
         return self.cols[name]
 
 

@@ -266,7 +266,10 @@ def _scan_folder(folder: Path, package: str | None) -> Iterator[Card]:
 
 
 def _read_card(file: Path, shape: str, module: str | None) -> Card:
-    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise PartError(f"{file} is not readable Python: {error}") from None
     marked = [
         (node, call)
         for node in tree.body
@@ -282,6 +285,11 @@ def _read_card(file: Path, shape: str, module: str | None) -> Card:
         options = tuple(_read_options(node))
     except ValueError as error:
         raise PartError(f"{file}: arguments of @part, bounds and defaults must be literals ({error})") from None
+    known = inspect.signature(part).parameters
+    odd = [n for n in fields if n not in known] + [n for n in ("paper", "place") if n not in fields]
+    odd += [n for n in ("traits", "needs", "aliases") if isinstance(fields.get(n), str)]
+    if odd:
+        raise PartError(f"{file}: look at {odd[0]!r}: @part takes {', '.join(known)}; paper and place must be given")
     system = fields.get("system", ())
     return Card(
         name=file.stem.replace("_", "-"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tellapart.core.errors import PartError
 from tellapart.core.needs import require
 
 
@@ -54,7 +55,7 @@ class _Vectors:
 def topics(keys: SampleKeys, clusters: int, seed: int) -> np.ndarray:
     """[n] int64 cluster of each row by k-means over `extra["topic_vectors"]`; computed once for equal arguments."""
     if "topic_vectors" not in keys.extra:
-        raise ValueError("clustering needs `topic_vectors`, the frozen vectors of the queries, with the rows")
+        raise PartError("clustering needs `topic_vectors`, the frozen vectors of the queries, with the rows")
     x = np.ascontiguousarray(keys.extra["topic_vectors"], dtype=np.float32)
     return _topics(_Vectors(hashlib.sha256(x.tobytes()).digest(), x), min(clusters, len(x)), seed)
 

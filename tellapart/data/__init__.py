@@ -15,7 +15,7 @@ _HOME = {
     "thumbnail": "images",
     "problems_table": "problems",
     "summary": "problems",
-    "about": "about",
+    "about": "provenance",
 }
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.data.about import with_about
 from tellapart.data.limits import MIB
 from tellapart.data.paths import walk
+from tellapart.data.provenance import with_about
 
 STANDARD = "python"
 SOURCE_BYTES = MIB

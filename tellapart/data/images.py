@@ -33,6 +33,7 @@ UNREAD = {
 }  # fmt: skip
 KIN = ({"JPEG", "MPO"}, {"BMP", "DIB"})
 WHITE = (255, 255, 255, 255)
+ORIENTATION = 274
 
 _header = threading.Lock()
 
@@ -185,11 +186,12 @@ def _too_many(claims: str, limit: int) -> str:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        turned = ImageOps.exif_transpose(image)
+        if image.getexif().get(ORIENTATION, 1) == 1:
+            return image
+        return ImageOps.exif_transpose(image) or image
     except Exception:
         # EXIF that cannot be read says nothing about which side is up.
         return image
-    return turned if turned is not None else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -198,7 +200,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(_eight_bits(np.asarray(image)))
     if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+        if image.getchannel("A").getextrema() != (255, 255):
+            image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
     out = image if image.mode == "RGB" else image.convert("RGB")
     out.info = {}
     return out

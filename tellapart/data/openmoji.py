@@ -18,8 +18,8 @@ import pyarrow as pa
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import require
-from tellapart.data.about import with_about
 from tellapart.data.problems import Problems, Progress
+from tellapart.data.provenance import with_about
 from tellapart.data.rasterize import whole
 from tellapart.data.spool import cache_folder, write_words
 

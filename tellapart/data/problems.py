@@ -10,8 +10,8 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.report import Figure, Report, Table, Text
-from tellapart.data.about import about
 from tellapart.data.limits import PROBLEMS
+from tellapart.data.provenance import about
 
 Progress = Callable[[int, int | None, str], None]
 Problem = tuple[str, str, str]

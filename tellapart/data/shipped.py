@@ -14,8 +14,8 @@ import pyarrow as pa
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
 from tellapart.core.needs import require
-from tellapart.data.about import with_about
 from tellapart.data.problems import Progress
+from tellapart.data.provenance import with_about
 
 DATA_VARIABLE = "TELLAPART_DATA"
 CLOTHES = (

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.data.about import with_about
 from tellapart.data.columns import MORE_NEGATIVES, Roles, looks_like_pictures, plain, roles
 from tellapart.data.images import probe
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, TEXT_CHARS, size_words
 from tellapart.data.paths import below
 from tellapart.data.problems import Problems, Progress, refuse_if_empty
+from tellapart.data.provenance import with_about
 from tellapart.data.spool import Spool
 
 Row = tuple[str, dict[str, Any]]

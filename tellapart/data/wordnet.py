@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.data.about import with_about
 from tellapart.data.lines import lines
+from tellapart.data.provenance import with_about
 
 # lexnames(5WN): the lexicographer files by number.
 LEXNAMES = (

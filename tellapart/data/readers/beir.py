@@ -8,9 +8,9 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.data.about import with_about
 from tellapart.data.lines import lines
 from tellapart.data.problems import Problems, Progress
+from tellapart.data.provenance import with_about
 from tellapart.data.readers import jsonl
 from tellapart.data.tables import SPLITS, Row, collect
 

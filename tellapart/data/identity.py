@@ -1,0 +1,271 @@
+"""One identity for each item: the hash of its content and its duplicate group, found once and used everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.core.needs import installed, require
+from tellapart.data.groups import LINK, Groups, Links, count_groups, join
+from tellapart.data.images import image_source, open_image
+from tellapart.data.limits import PROBLEMS
+from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shingles, text_pairs
+from tellapart.data.problems import Problems, Progress, refuse_if_empty
+from tellapart.data.provenance import with_about
+
+HASH_SIDE = 16
+COLOUR_SIDE = 16
+# Of 256 bits and of 255 steps a colour; measured on OpenMoji and on copies of photographs, see docs/data.md.
+SAME_BITS, SAME_COLOUR = 4, 6
+NEAR_BITS, NEAR_COLOUR = 12, 32
+SAME_JACCARD, NEAR_JACCARD = 0.9, 0.8
+SAME_COSINE = 0.98
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was seen of the pictures of a collection, row by row.
+
+    Attributes:
+        digest: hash of the pixels, None for a picture that cannot be decoded.
+        reason: why not.
+        bits: [n, 32] uint8 perceptual hash; None without imagehash.
+        colour: [n, 768] uint8, the picture at 16 x 16 pixels.
+    """
+
+    digest: list[str | None]
+    reason: list[str]
+    bits: np.ndarray | None
+    colour: np.ndarray
+
+
+def curate(
+    collection: Collection,
+    *,
+    embeddings: np.ndarray | None = None,
+    progress: Progress | None = None,
+    same_cosine: float = SAME_COSINE,
+) -> Collection:
+    """The collection with identities: what is the same item is known to be.
+
+    Adds `hash` (of the decoded pixels, or of the normalised text), `group` (int64, duplicates have one number), `near`
+    (int64, a wider set that a split never cuts), `link` (to, rule, distance: why an item is in its group) and, where
+    one query stands with several answers and no `target` says so, `target`. Pictures count where there are any,
+    otherwise the `positive` of a pair, otherwise the text. Pictures that cannot be decoded go to `problems`; nothing
+    else is dropped.
+
+    Args:
+        embeddings: [n, d], row-aligned; pairs with a cosine of at least `same_cosine` then count as duplicates too.
+        progress: called with (done, total, text).
+
+    Raises:
+        DataError: nothing is left, or the embeddings do not fit.
+    """
+    if embeddings is not None and (np.ndim(embeddings) != 2 or len(embeddings) != len(collection)):
+        raise DataError(f"embeddings must have one row for each of the {len(collection)} items")
+    if embeddings is not None and not np.isfinite(embeddings).all():
+        raise DataError("embeddings hold NaN or infinite values; embed the collection again")
+    if not 0 < same_cosine <= 1:
+        raise DataError(f"same_cosine is between 0 and 1, not {same_cosine}")
+    notes: list[str] = []
+    if "image" in collection.columns:
+        collection, kept, hashes, found = _by_pictures(collection, progress, notes)
+        embeddings = embeddings[kept] if embeddings is not None else None
+    else:
+        column = next((c for c in ("positive", "text") if c in collection.columns), None)
+        if column is None:
+            raise DataError(
+                f"nothing to tell items apart by: give image, text or positive, not only {collection.columns}"
+            )
+        hashes, found = _by_texts(collection.values(column), progress, notes)
+    if embeddings is not None:
+        found.append(_by_vectors(embeddings, same_cosine, progress))
+    groups = join(len(collection), found)
+    by = {"part": "curate", "same_bits": SAME_BITS, "same_colour": SAME_COLOUR, "same_jaccard": SAME_JACCARD,
+          "same_cosine": same_cosine if embeddings is not None else None}  # fmt: skip
+    made = collection.with_column("hash", pa.array(hashes, pa.string()), by=by)
+    made = made.with_column("group", pa.array(groups.group), by=by).with_column("near", pa.array(groups.near), by=by)
+    made = made.with_column("link", _link_column(collection, groups), by=by)
+    made = _with_target(made, notes)
+    duplicates = len(made) - (int(groups.group.max()) + 1)
+    notes.append(f"{duplicates} items repeat another one" if duplicates else "no item repeats another one")
+    if groups.refused:
+        notes.append(
+            f"{groups.refused} pairs that look alike were not made one group: what they would unite is too far apart"
+        )
+    return with_about(made, groups_at=_levels(len(made), found), notes=notes)
+
+
+def normal(text: str) -> str:
+    """A text as compared for equality: compatible characters unified, case folded, white space single."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def text_hash(text: str) -> str:
+    """32 hex digits of the normalised text."""
+    return hashlib.sha256(normal(text).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def image_hash(image: Image.Image) -> str:
+    """32 hex digits of size and pixels of an upright RGB picture, whatever file they came from."""
+    return hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.tobytes()).hexdigest()[:32]
+
+
+def look(collection: Collection, progress: Progress | None = None) -> Pictures:
+    """Decode every picture once, in threads and by blocks, and keep its hashes."""
+    perceptual = require("imagehash", "perceptual hashes").phash if installed("imagehash") else None
+    n, root = len(collection), collection.root
+    digest: list[str | None] = [None] * n
+    reason = [""] * n
+    bits = np.zeros((n, HASH_SIDE * HASH_SIDE // 8), np.uint8)
+    colour = np.zeros((n, COLOUR_SIDE * COLOUR_SIDE * 3), np.uint8)
+
+    def one(row: int, value: Any) -> None:
+        try:
+            image = open_image(image_source(value, root))
+        except DataError as error:
+            reason[row] = str(error)
+            return
+        digest[row] = image_hash(image)
+        colour[row] = np.asarray(image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX)).ravel()
+        if perceptual is not None:
+            bits[row] = np.packbits(perceptual(image, hash_size=HASH_SIDE).hash.ravel())
+
+    column = collection["image"]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, n, BLOCK):
+            values = column.slice(start, BLOCK).to_pylist()
+            list(pool.map(one, range(start, start + len(values)), values))
+            if progress is not None:
+                progress(min(start + BLOCK, n), n, "hashing pictures")
+    return Pictures(digest, reason, bits if perceptual is not None else None, colour)
+
+
+def _by_pictures(
+    collection: Collection, progress: Progress | None, notes: list[str]
+) -> tuple[Collection, np.ndarray, list[str], list[Links]]:
+    seen = look(collection, progress)
+    kept = np.flatnonzero([d is not None for d in seen.digest])
+    if len(kept) < len(collection):
+        problems = Problems(PROBLEMS)
+        values = collection["image"]
+        for row in np.setdiff1d(np.arange(len(collection)), kept):
+            value = values[int(row)].as_py()
+            problems.add(str(collection.ids[row]), value if isinstance(value, str) else "", seen.reason[row])
+        collection = collection.take(kept).with_problems(problems.rows())
+        refuse_if_empty(len(kept), problems, "the collection", "Give pictures that can be opened.")
+    hashes = [d for d in seen.digest if d is not None]
+    found = [_equal(hashes)]
+    if seen.bits is None:
+        notes.append("imagehash is not installed, so only equal pictures are found: pip install 'tellapart[curate]'")
+        return collection, kept, hashes, found
+    bits, colour = seen.bits[kept], seen.colour[kept]
+    first = np.unique(np.asarray(hashes), return_index=True)[1]
+    first.sort()
+    a, b, distance = hamming_pairs(bits[first], NEAR_BITS)
+    a, b = first[a], first[b]
+    apart = _colours_apart(colour, a, b)
+    close = apart <= NEAR_COLOUR
+    a, b, distance, apart = a[close], b[close], distance[close], apart[close]
+
+    def guard(one: np.ndarray, other: np.ndarray) -> bool:
+        x, y = np.repeat(one, len(other)), np.tile(other, len(one))
+        far = np.bitwise_count(bits[x] ^ bits[y]).sum(axis=1).max()
+        return bool(far <= 2 * SAME_BITS and _colours_apart(colour, x, y).max() <= 2 * SAME_COLOUR)
+
+    tight = (distance <= SAME_BITS) & (apart <= SAME_COLOUR)
+    # Bits decide; among equal bits the colours do.
+    found.append(Links("perceptual hash", a, b, distance + apart / 256, tight, guard))
+    return collection, kept, hashes, found
+
+
+def _by_texts(texts: Sequence[str], progress: Progress | None, notes: list[str]) -> tuple[list[str], list[Links]]:
+    plain = [normal(t) for t in texts]
+    hashes = [text_hash(t) for t in texts]
+    found = [_equal(hashes)]
+    if not installed("datasketch"):
+        notes.append("datasketch is not installed, so only equal texts are found: pip install 'tellapart[curate]'")
+        return hashes, found
+    first = np.unique(np.asarray(hashes), return_index=True)[1]
+    first.sort()
+    a, b, score = text_pairs([plain[i] for i in first], NEAR_JACCARD, progress)
+    a, b = first[a], first[b]
+
+    def guard(one: np.ndarray, other: np.ndarray) -> bool:
+        left, right = [shingles(plain[i]) for i in one], [shingles(plain[i]) for i in other]
+        return all(jaccard(x, y) >= NEAR_JACCARD for x in left for y in right)
+
+    found.append(Links("shared shingles", a, b, 1 - score, score >= SAME_JACCARD, guard))
+    return hashes, found
+
+
+def _by_vectors(z: np.ndarray, threshold: float, progress: Progress | None) -> Links:
+    a, b, score = cosine_pairs(z, threshold, progress)
+    unit = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+    def guard(one: np.ndarray, other: np.ndarray) -> bool:
+        return bool((unit[one] @ unit[other].T).min() >= 1 - 2 * (1 - threshold))
+
+    return Links("neighbouring vectors", a, b, 1 - score, np.ones(len(a), bool), guard)
+
+
+def _equal(hashes: Sequence[str]) -> Links:
+    first: dict[str, int] = {}
+    pairs = [(first[h], i) for i, h in enumerate(hashes) if first.setdefault(h, i) != i]
+    a, b = np.asarray(pairs, np.int64).reshape(-1, 2).T
+    return Links("equal content", a, b, np.zeros(len(a), np.float32), np.ones(len(a), bool))
+
+
+def _colours_apart(colour: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The greatest difference of two pictures at 16 x 16 pixels, in steps of 255."""
+    apart = np.zeros(len(a), np.int64)
+    for start in range(0, len(a), 65_536):
+        block = slice(start, start + 65_536)
+        apart[block] = np.abs(colour[a[block]].astype(np.int16) - colour[b[block]]).max(axis=1)
+    return apart
+
+
+def _link_column(collection: Collection, groups: Groups) -> pa.Array:
+    ids = collection.ids
+    rows = [
+        None if link is None else {"to": ids[link[0]], "rule": link[1], "distance": link[2]} for link in groups.links
+    ]
+    return pa.array(rows, LINK)
+
+
+def _with_target(collection: Collection, notes: list[str]) -> Collection:
+    """Several answers of one query are all positive: they get one `target` where none was given."""
+    column = "anchor" if "anchor" in collection.columns else "text" if "image" in collection.columns else ""
+    if column not in collection.columns or "target" in collection.columns:
+        return collection
+    keys = [text_hash(t) for t in collection.values(column)]
+    if len(set(keys)) == len(keys):
+        return collection
+    notes.append(
+        f"{len(keys) - len(set(keys))} rows repeat the {column} of another: items with one {column} are positive"
+    )
+    return collection.with_column("target", pa.array(keys), by={"part": "curate", "column": column})
+
+
+def _levels(n: int, found: Sequence[Links]) -> list[dict[str, Any]]:
+    """How many groups there are at stricter and looser thresholds, without guards."""
+    levels: list[dict[str, Any]] = [{"rule": "equal content", "groups": count_groups(n, found[:1], lambda x: x.tight)}]
+    for links in found[1:]:
+        both = [found[0], links]
+        for share in (0.25, 0.5, 0.75, 1.0):
+            limit = share * float(links.distance.max()) if len(links.distance) else 0.0
+            at = count_groups(n, both, lambda x, limit=limit: x.distance <= limit)  # type: ignore[misc]
+            levels.append({"rule": links.rule, "distance": round(limit, 4), "groups": at})
+    return levels

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +17,7 @@ import numpy as np
 
 from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
+from tellapart.core.files import write_atomically
 from tellapart.server import confusions, filters
 from tellapart.server.limits import (
     CONFUSION_QUERIES,
@@ -142,6 +143,7 @@ class Service:
         self.index = index if index is not None else _load_index(self.folder / "index")
         self.progress = Progress()
         self._computing = threading.Lock()
+        self._reading = threading.Lock()
         self._confused: Confused | None = None
 
     @property
@@ -229,8 +231,7 @@ class Service:
         notes: list[str] = []
         towards = []
         if words:
-            towards.append(self._encode("text", words))
-            notes += self._truncated(words)
+            towards.append(self._words(words, notes))
         if image is not None:
             towards.append(self._encode("image", self._decode(image)))
         if like:
@@ -254,19 +255,30 @@ class Service:
         encode = self.model.encode_query if modality == self.sides.query.modality else self.model.encode_document
         return _unit(np.asarray(encode([item]), np.float32)[0], "the query")
 
-    def _decode(self, image: bytes) -> Any:
+    def _opened(self, source: bytes | Path) -> Any:
         from tellapart.data.images import open_image
 
+        return open_image(source, max_pixels=PIXELS)
+
+    def _decode(self, image: bytes) -> Any:
         check_upload(len(image))
         try:
-            return open_image(image, max_pixels=PIXELS)
+            return self._opened(image)
         except DataError as error:
             raise DataError(f"the picture you gave cannot be used: {error}") from None
 
-    def _truncated(self, words: str) -> list[str]:
-        reads = getattr(self.model, "truncated", None)
-        share = reads(words) if reads is not None else None
-        return [] if not share else [f"The text is longer than the model reads: {share}"]
+    def _words(self, words: str, notes: list[str]) -> np.ndarray:
+        encoder = getattr(self.model, "encoders", {}).get("text")
+        with self._reading:
+            before = getattr(encoder, "truncated_", 0)
+            z = self._encode("text", words)
+            if getattr(encoder, "truncated_", 0) > before:
+                reads = getattr(encoder, "max_tokens", None)
+                notes.append(
+                    "The text is longer than the model reads: it was cut"
+                    + (f" after {reads} tokens, about {reads * 3 // 4} words." if reads else ".")
+                )
+        return z
 
     def _stored(self, ids: Sequence[str]) -> np.ndarray:
         for id_ in ids:
@@ -388,16 +400,9 @@ class Service:
 
     def _keep_confusions(self, found: Confused) -> None:
         kept = {"version": self.version, **asdict(found)}
-        part = self.folder / f".{CONFUSIONS_FILE}.{os.getpid()}"
-        try:
-            with part.open("w", encoding="utf-8") as sink:
-                json.dump(kept, sink)
-                sink.flush()
-                os.fsync(sink.fileno())
-            os.replace(part, self.folder / CONFUSIONS_FILE)
-        except OSError:
-            # a folder that cannot be written only means that it is computed again next time
-            part.unlink(missing_ok=True)
+        # a folder that cannot be written only means that it is computed again next time
+        with contextlib.suppress(OSError):
+            write_atomically(self.folder / CONFUSIONS_FILE, json.dumps(kept).encode())
 
     def _find_confusions(self) -> Confused:
         ids = self.collection.ids
@@ -432,9 +437,17 @@ class Service:
     def _query_vectors(self, rows: np.ndarray) -> np.ndarray:
         if self.sides.same_space:
             return self._stored(self.collection.ids[rows].tolist())
-        values = self.collection.take(rows).values(self.sides.query.column)
-        blocks = [values[i : i + ENCODED_AT_ONCE] for i in range(0, len(values), ENCODED_AT_ONCE)]
-        return np.concatenate([np.asarray(self.model.encode_query(b), np.float32) for b in blocks])
+        return np.concatenate(
+            [self._asked_vectors(rows[i : i + ENCODED_AT_ONCE]) for i in range(0, len(rows), ENCODED_AT_ONCE)]
+        )
+
+    def _asked_vectors(self, rows: np.ndarray) -> np.ndarray:
+        if self.sides.query.modality == "text":
+            items: list[Any] = self.collection.take(rows).values(self.sides.query.column)
+        else:
+            pictures = Pictures(self.collection, self.sides.query.column)
+            items = [self._opened(pictures.source(id_)) for id_ in self.collection.ids[rows]]
+        return np.asarray(self.model.encode_query(items), np.float32)
 
 
 def _unit(z: np.ndarray, what: str) -> np.ndarray:

@@ -100,8 +100,18 @@ class TestSearch:
             service.search(image=tools.png(tools.draw("star", (1, 2, 3))))
 
     def test_long_text_is_said_to_be_cut(self, service):
-        service.model.truncated = lambda words: "the first 256 of 300 tokens." if len(words) > 20 else None
-        assert "longer than the model reads" in service.search("red " * 20).notes[0]
+        class Encoder:
+            truncated_ = 0
+            max_tokens = 256
+
+        encoder, whole = Encoder(), service.model.encode_query
+
+        def encode(items):
+            encoder.truncated_ += len(items[0]) > 20
+            return whole(items)
+
+        service.model.encoders, service.model.encode_query = {"text": encoder}, encode
+        assert "cut after 256 tokens" in service.search("red " * 20).notes[0]
         assert service.search("red").notes == ()
 
 
@@ -379,6 +389,18 @@ class TestOtherCollections:
         }
         assert service.confusions(5).total == 0
         assert service.item("red-star").caption == "red"
+
+    def test_texts_searched_by_pictures(self, tmp_path, tools):
+        from tellapart.core.collection import Side, Sides
+
+        folder = tools.make_run(tmp_path / "run")
+        collection = Collection.open(folder / "collection")
+        model = tools.ColourModel(Sides(Side("image", "image"), Side("text", "text")))
+        index = tools.PlainIndex(collection.values("id"), model.encode_document(collection.values("text")))
+        service = Service(folder, model=model, index=index)
+        assert service.confusions(1).asked == 60
+        item = service.item("red-star")
+        assert (item.modality, item.text, item.picture) == ("text", "a red star", True)
 
     def test_texts(self, tmp_path, tools):
         folder = tools.make_run(tmp_path / "run")

@@ -182,7 +182,7 @@ function list(found) {
 function card(result, i) {
   const seen = standing(result);
   const tab = i === 0 ? "0" : "-1";
-  const body = result.picture ? picture(result, 384, i < 8 ? { loading: "eager" } : {}) : el("span", { class: "words" }, result.text);
+  const body = result.picture && about.shows === "image" ? picture(result, 384, i < 8 ? { loading: "eager" } : {}) : el("span", { class: "words" }, result.text);
   const mark = (kind, name, label) =>
     el("button", {
       type: "button", class: `round ${kind}`, tabindex: tab, title: label,

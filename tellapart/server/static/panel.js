@@ -79,12 +79,13 @@ export class Panel {
 
   body(item, result) {
     const seen = result ? standing(result) : null;
-    const shown = item.picture
-      ? el("div", { class: "portrait" }, picture(item, 768, { loading: "eager" }))
-      : el("blockquote", {}, item.text);
+    const shown = [
+      item.picture && el("div", { class: "portrait" }, picture(item, 768, { loading: "eager" })),
+      item.modality === "text" && el("blockquote", {}, item.text),
+    ].filter(Boolean);
     const heading = item.modality === "text" && item.caption === item.text ? item.id : item.caption;
     return [
-      shown,
+      ...shown,
       el("h2", { id: "detail-title", tabindex: "-1" }, heading),
       el("p", { class: "standing" }, seen ? seen.long : ""),
       this.marks(item),

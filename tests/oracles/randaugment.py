@@ -33,9 +33,10 @@ def check(build, options):
         found[names[best][1].split("+")[0].split("-neg")[0]] += 1
     if n == 1 and m:
         _drawn_equally(found, draws)
+        _both_directions(build)
 
 
-def check_both_directions(build):
+def _both_directions(build):
     """Signs are drawn: of the operations with two directions both are met, about equally often."""
     part, image = build(operations=1, magnitude=6), _image()
     made = _all(np.asarray(image, dtype=float), 0.6)

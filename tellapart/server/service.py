@@ -204,7 +204,7 @@ class Service:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
         hidden = {*like, *unlike}
         hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)
-        hits = [(id_, score) for id_, score in hits if id_ not in hidden][:k]
+        hits = [(i, score) for i, score in hits if i not in hidden][:k]
         alone = not like and not unlike and bool(words) != bool(image)
         asked_as = "text" if words else "image"
         if not (alone and asked_as == self.sides.query.modality and self.threshold is not None):
@@ -231,8 +231,10 @@ class Service:
         notes: list[str] = []
         towards = []
         if words:
+            self._check_reads("text")
             towards.append(self._words(words, notes))
         if image is not None:
+            self._check_reads("image")
             towards.append(self._encode("image", self._decode(image)))
         if like:
             towards.append(_unit(self._stored(like).mean(0), "what is liked"))
@@ -248,10 +250,12 @@ class Service:
             )
         return z, tuple(notes)
 
-    def _encode(self, modality: str, item: Any) -> np.ndarray:
+    def _check_reads(self, modality: str) -> None:
         if modality not in self.reads:
             other = {"text": "words", "image": "a picture"}
             raise DataError(f"this model does not read {other[modality]}; search with {other[self.reads[0]]}")
+
+    def _encode(self, modality: str, item: Any) -> np.ndarray:
         encode = self.model.encode_query if modality == self.sides.query.modality else self.model.encode_document
         return _unit(np.asarray(encode([item]), np.float32)[0], "the query")
 
@@ -286,8 +290,16 @@ class Service:
         return np.asarray(self.index.vectors(list(ids)), np.float32)
 
     def _nearest(self, z: np.ndarray, k: int, passing: np.ndarray | None) -> list[tuple[str, float]]:
-        allowed = None if passing is None else set(self.collection.ids[passing].tolist())
+        if passing is None:
+            allowed = set(self.collection.row_of) if self._strays else None
+        else:
+            allowed = set(self.collection.ids[passing].tolist())
         return self.index.search(z[None].astype(np.float32), k, filter=allowed)[0]
+
+    @cached_property
+    def _strays(self) -> bool:
+        """Whether the index holds items that the collection does not: it may be older than the collection beside it."""
+        return any(i not in self.collection.row_of for i in self.index.ids)
 
     def _known(self, id_: str) -> str:
         if len(id_) > ID_CHARACTERS or id_ not in self.collection.row_of:
@@ -349,7 +361,10 @@ class Service:
             return None
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
-            return {name: float(read[name]) for name in ("slope", "intercept", "threshold")}
+            found = {name: float(read[name]) for name in ("slope", "intercept", "threshold")}
+            if not all(map(math.isfinite, found.values())):
+                raise ValueError("not finite")
+            return found
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(f"{file} is damaged; fit the model again") from None
 
@@ -421,7 +436,8 @@ class Service:
         self.progress.share = share
 
     def _indexed(self) -> np.ndarray:
-        return np.flatnonzero(self.collection[self.sides.document.column].is_valid().to_numpy(zero_copy_only=False))
+        rows = [self.collection.row_of[i] for i in self.index.ids if i in self.collection.row_of]
+        return np.sort(np.asarray(rows, np.int64))
 
     def _asked(self) -> np.ndarray:
         rows = self._indexed()

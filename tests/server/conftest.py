@@ -95,7 +95,7 @@ class PlainIndex:
     """Every score, sorted."""
 
     def __init__(self, ids: list[str], z: np.ndarray) -> None:
-        self.ids, self.z = np.asarray(ids, dtype=str), z
+        self.ids, self.z = np.asarray(ids, dtype=object), z
         self.row = {id_: i for i, id_ in enumerate(ids)}
 
     def vectors(self, ids: list[str]) -> np.ndarray:

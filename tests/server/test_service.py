@@ -139,7 +139,7 @@ class TestCalibration:
         assert not found.nothing_here and len(found.results) == 24
         assert found.results[0].probability is None
 
-    @pytest.mark.parametrize("content", ["", "[]", '{"slope": "x"}', '{"slope": 1, "intercept": NaN}'])
+    @pytest.mark.parametrize("content", ["", "[]", '{"slope": "x"}', '{"slope": 1, "intercept": NaN, "threshold": 1}'])
     def test_a_damaged_calibration_is_said(self, tmp_path, tools, content):
         folder = tools.make_run(tmp_path / "run")
         (folder / "model" / "calibration.json").write_text(content)
@@ -372,6 +372,17 @@ class TestConfusions:
         rows = service._asked()
         assert len(rows) == len(set(rows.tolist())) == 20
         assert sum(split[r] == "test" for r in rows) == 15
+
+
+class TestOldIndex:
+    def test_items_that_only_one_of_both_holds(self, tmp_path, tools):
+        service = tools.open_run(tools.make_run(tmp_path / "run"))
+        service.collection = service.collection.take(range(6, 60))
+        keep = service.index
+        service.index = tools.PlainIndex(keep.ids[:-1].tolist(), keep.z[:-1])
+        found = service.search("red black", k=60)
+        assert len(found.results) == 53 and "red" not in colours(ids_of(found))
+        assert service.confusions(1).asked == 53
 
 
 class TestOtherCollections:

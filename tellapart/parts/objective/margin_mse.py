@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives
+from tellapart.core.maths import positives, unit
 from tellapart.core.parts import part
 
 
@@ -33,9 +33,10 @@ def margin_mse(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100
     Only differences are taught, so the two may live on scales with different zeros. T brings cosines to the
     spread of the teacher (the papers' student has unbounded dot products and needs none).
 
-    Inputs: a block of rows against all columns, and `enc.rows["teacher"]`, [n, m (+ s)] the teacher's score of each
-    entry; what stands at ignored entries is not looked at. Gives [n] losses >= 0. A row without a positive, or without
-    a negative, gives 0 and no gradient. Raises ValueError when there are no teacher scores.
+    Inputs: a block of rows against all columns, and `rows["teacher"]`, [n, m (+ s)] the teacher's score of each entry;
+    what stands at ignored entries is not looked at. Without it the cosines of the guide's vectors `guide_q`, `guide_k`
+    (and `guide_own` where rows have columns of their own) are the teacher. Gives [n] losses >= 0. A row without a
+    positive, or without a negative, gives 0 and no gradient. Raises ValueError when there is neither teacher nor guide.
 
     Recommended where a stronger but slower model (a cross-encoder, a late-interaction model) can score the pairs: it
     also says which negatives are nearly positive. TAS-B adds this over mined pairs with one teacher and over in-batch
@@ -44,7 +45,7 @@ def margin_mse(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100
     Relations:
         - `ranknet` has the same pairs without a teacher; `gist-embed` uses a teacher only to drop negatives.
     """
-    teacher = enc.need_rows("teacher", "margin-mse").to(enc.sim.dtype)
+    teacher = _teacher(enc).to(enc.sim.dtype)
     at = positives(enc.rel.pos)
     weight = enc.rel.neg.to(enc.sim.dtype)
     total = weight.sum(1)
@@ -55,3 +56,15 @@ def margin_mse(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100
     spread = (share * (error - mean[:, None]).square()).sum(1)
     of_positive = enc.sim[at.row, at.col] / temperature - teacher[at.row, at.col]
     return torch.where(usable, at.mean((of_positive - mean[at.row]).square()) + spread, 0.0)
+
+
+def _teacher(enc: Encoded) -> Tensor:
+    if "teacher" in enc.rows:
+        return enc.rows["teacher"]
+    if "guide_q" not in enc.rows:
+        raise ValueError("margin-mse needs 'teacher' scores with every row, or a guide's vectors on both sides")
+    q, k = unit(enc.rows["guide_q"]), unit(enc.need_cols("guide_k", "margin-mse"))
+    if enc.own is None:
+        return q @ k.T
+    own = unit(enc.need_rows("guide_own", "margin-mse"))
+    return torch.cat([q @ k.T, torch.einsum("ne,nse->ns", q, own)], 1)

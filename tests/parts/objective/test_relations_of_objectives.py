@@ -57,6 +57,18 @@ def test_margin_mse_does_not_look_at_the_teacher_of_ignored_entries():
         assert torch.equal(a, b)
 
 
+def test_margin_mse_takes_the_guide_for_a_teacher_where_there_is_none():
+    enc = weighted_rows(own=2)
+    own = enc.own.flip(1)
+    guided = replace(enc, rows={"guide_q": 3 * enc.rows["guide_q"], "guide_own": own})
+    columns = torch.cat([enc.cols["guide_k"].expand(len(enc.q), -1, -1), own], 1)
+    told = replace(enc, rows={"teacher": torch.einsum("nd,nmd->nm", enc.rows["guide_q"], columns)})
+    part = make("objective", "margin-mse")
+    torch.testing.assert_close(part(guided), part(told))
+    with pytest.raises(ValueError, match="guide_own"):
+        part(replace(guided, rows={"guide_q": enc.q}))
+
+
 def test_margin_mse_says_that_it_needs_a_teacher():
     with pytest.raises(ValueError, match=r"margin-mse needs 'teacher'"):
         make("objective", "margin-mse")(replace(block(), rows={}))

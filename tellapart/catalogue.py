@@ -6,13 +6,16 @@ them, in a checkout or as the package carries them.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
-from collections.abc import Iterator
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tellapart.core.errors import PartError, near
-from tellapart.core.parts import SHAPES, Card, card_of, cards
+from tellapart.core.parts import SHAPES, Card, card_of, cards, make
 from tellapart.core.report import Figure, Report, Table, Text
 
 ORACLES_FILE = "oracles.json"
@@ -31,16 +34,43 @@ def parts(shape: str | None = None) -> dict[str, Card]:
     return cards(shape)
 
 
+def oracle_file(card: Card) -> Path | None:
+    """The file with a second, plain computation of the part; None where there is none to run."""
+    root = checkout()
+    folders = [folder / "oracles" for folder in _folders(card)] + ([root / "tests" / "oracles"] if root else [])
+    return next((f for folder in folders if (f := folder / f"{card.file.stem}.py").is_file()), None)
+
+
 def has_oracle(card: Card) -> bool:
     """Whether a second, plain computation of the part is kept to compare it with."""
-    file = f"{card.file.stem}.py"
-    root = checkout()
-    if any((folder / "oracles" / file).is_file() for folder in _folders(card)):
+    if oracle_file(card) is not None:
         return True
-    if root is not None:
-        return (root / "tests" / "oracles" / file).is_file()
     listed = _recorded() / ORACLES_FILE
     return listed.is_file() and card.file.stem in json.loads(listed.read_text(encoding="utf-8"))
+
+
+def verify(card: Card) -> list[tuple[str, str]]:
+    """The contract of its shape and its oracle, run over a part: (check, "holds" or what is wrong)."""
+    build = functools.partial(make, card.shape, card.name)
+    contract = importlib.import_module(f"tellapart.contract.{card.shape}")
+    checks = [(check.__name__, functools.partial(check, build)) for check in contract.checks(card)]
+    file = oracle_file(card)
+    if file is not None:
+        oracle = runpy.run_path(str(file))
+        checks += [
+            (f"oracle {case}", functools.partial(oracle["check"], build, dict(case))) for case in oracle["CASES"]
+        ]
+    return [(name, _outcome(check)) for name, check in checks]
+
+
+def _outcome(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except AssertionError as error:
+        return f"fails: {error}" if str(error) else "fails"
+    except Exception as error:  # Whatever a part in the making raises is the answer.
+        return f"fails: {type(error).__name__}: {error}"
+    return "holds"
 
 
 def evidence(card: Card) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import inspect
 import os
 import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -357,7 +358,7 @@ def _options_model(name: str, target: Callable[..., Any]) -> Any:
 
 
 def _import_file(card: Card) -> Any:
-    name = f"tellapart_local_{card.shape}_{card.file.stem}"
+    name = f"tellapart_local_{card.shape}_{card.file.stem}_{zlib.crc32(str(card.file).encode()):08x}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, card.file)
         assert spec is not None and spec.loader is not None

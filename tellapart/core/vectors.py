@@ -1,0 +1,428 @@
+"""Vectors under ids: what every index keeps, deletes, filters, compares again exactly, and saves whole or not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tellapart.core.errors import DataError, near
+from tellapart.core.hits import Hits
+from tellapart.core.nearest import exact_scores, nearest, take
+
+Filter = Iterable[str] | Callable[[np.ndarray], np.ndarray]
+
+CURRENT = "current.json"
+QUERIES_A_BLOCK = 512
+UNIT = 1e-4
+FEW = 256
+FEW_SHARE = 0.05
+DEAD_SHARE = 0.2
+MOST_BYTES_OF_JSON = 1_000_000
+R = TypeVar("R")
+
+
+class VectorIndex:
+    """The exact index, and what an approximate one adds to: rows of unit vectors under ids, with gaps for deleted ones.
+
+    A part overrides `_candidates` (rows that may be among the nearest), `_forget` (its structure no longer fits),
+    `_write` and `_read` (its own files). Whatever it proposes is compared again exactly in float32, and never are
+    fewer than k found where k exist.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+        self._ids: list[str] = []
+        self._alive = np.zeros(0, bool)
+        self._row_of: dict[str, int] | None = {}
+        self._names: np.ndarray | None = None
+        self._ranks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._alive))
+
+    @property
+    def ids(self) -> np.ndarray:
+        """[n] object array of the ids that can be found, in the order in which they came."""
+        return self._id_array[self._alive]
+
+    @property
+    def dim(self) -> int | None:
+        """Width of the vectors; None while there are none."""
+        return int(self._parts[0].shape[1]) if self._parts else None
+
+    def add(self, ids: Sequence[str] | np.ndarray, z: np.ndarray) -> None:
+        """Take in vectors; one whose id is there already replaces it.
+
+        Args:
+            ids: n different, non-empty strings.
+            z: [n, d] of any float type; rows are brought to unit length and kept in float32.
+
+        Raises:
+            DataError: another width, a row of zeros or with a value that is not finite, an id twice.
+        """
+        z = self._checked(z, "vectors")
+        names = [str(i) for i in ids]
+        if len(names) != len(z):
+            raise DataError(f"{len(names)} ids do not fit {len(z)} vectors")
+        if any(not isinstance(i, str) or not i for i in ids):
+            raise DataError("ids must be strings that are not empty")
+        if len(set(names)) != len(names):
+            seen: set[str] = set()
+            twice = next(i for i in names if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise DataError(f"the id {twice!r} is given twice: which vector should it have?")
+        if not names:
+            return
+        rows = self._rows
+        known = np.asarray([rows.get(i, -1) for i in names], np.int64)
+        old = np.flatnonzero(known >= 0)
+        if len(old):
+            same = (take(self._parts, known[old]) == z[old]).all(1)
+            self._alive[known[old[~same]]] = False
+            fresh = np.ones(len(names), bool)
+            fresh[old[same]] = False
+            names, z = [i for i, f in zip(names, fresh, strict=True) if f], z[fresh]
+            if not names:
+                return
+        start = len(self._ids)
+        self._ids.extend(names)
+        rows.update(zip(names, range(start, start + len(names)), strict=True))
+        self._alive = np.concatenate([self._alive, np.ones(len(names), bool)])
+        self._parts.append(np.ascontiguousarray(z))
+        while len(self._parts) > 1 and not isinstance(self._parts[-2], np.memmap):
+            if 2 * len(self._parts[-1]) < len(self._parts[-2]):
+                break
+            self._parts[-2:] = [np.concatenate(self._parts[-2:])]
+        self._names = self._ranks = None
+        self._tidy()
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Take items out; they are found no more from now on, and their room is won back from a fifth of gaps on.
+
+        Raises:
+            DataError: an id that is not there; then nothing is deleted.
+        """
+        names, rows = list(dict.fromkeys(ids)), self._rows
+        unknown = [i for i in names if i not in rows]
+        if unknown:
+            raise DataError(f"cannot delete {unknown[0]!r}: it is not in the index ({len(unknown)} unknown ids)")
+        self._alive[[rows.pop(i) for i in names]] = False
+        self._tidy()
+
+    def search(self, z: np.ndarray, k: int, *, filter: Filter | None = None) -> Hits:
+        """The k nearest items of each query by cosine, best first, ties by id.
+
+        Args:
+            z: [queries, d].
+            k: how many; where fewer items are there (or pass the filter), all of them.
+            filter: the ids that count, or a function of the [n] ids that gives [n] bool.
+
+        Raises:
+            DataError: k below 1, another width, a query of zeros or with a value that is not finite.
+        """
+        if k < 1:
+            raise DataError(f"k is {k}: ask for at least 1 item")
+        z = self._checked(z, "queries")
+        allowed = self._allowed(filter)
+        count = int(np.count_nonzero(allowed))
+        k = min(k, count)
+        if k == 0 or not len(z):
+            return Hits(np.full((len(z), k), "", dtype="<U1"), np.full((len(z), k), -np.inf, np.float32))
+        blocks = [self._block(z[i : i + QUERIES_A_BLOCK], k, allowed, count) for i in range(0, len(z), QUERIES_A_BLOCK)]
+        rows = np.concatenate([r for r, _ in blocks])
+        return Hits(self._id_array[rows].astype(str), np.concatenate([s for _, s in blocks]))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the index as a new version beside the one that is there, then make it the one that is read.
+
+        Whoever reads meanwhile sees the old one whole; killed at any point, the folder holds the old one or the new.
+
+        Raises:
+            DataError: nothing to save, or no room; the old version is then untouched.
+        """
+        if not self._parts:
+            raise DataError("an index without vectors cannot be saved: add some first")
+        facts = {"part": type(self).__name__, "rows": len(self._ids), "dim": self.dim}
+        return write_version(folder, self._write_all, facts)
+
+    def load(self, folder: str | Path) -> Any:
+        """Read a saved index into this one, vectors memory-mapped; gives itself back.
+
+        Raises:
+            DataError: no index there, one of another part, or files that are damaged.
+        """
+        return read_version(folder, self._read_all)
+
+    def vectors(self, ids: Sequence[str]) -> np.ndarray:
+        """[n, d] float32 unit vectors of these ids; an unknown one raises `DataError`."""
+        rows = self._rows
+        missing = [i for i in ids if i not in rows]
+        if missing:
+            raise DataError(f"there is no {missing[0]!r} in the index; {near(missing[0], list(rows)[:1000])}")
+        return take(self._parts, np.asarray([rows[i] for i in ids], np.int64))
+
+    def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:
+        """[b, any] rows that may be among the `count` nearest, -1 as filling; None: compare with all.
+
+        `allowed` [rows] bool is None where every row counts.
+        """
+        return None
+
+    def _forget(self) -> None:
+        """Rows were renumbered: what was built over them no longer fits."""
+
+    def _write(self, folder: Path) -> None:
+        """Write what was built over the rows."""
+
+    def _read(self, folder: Path) -> None:
+        """Read what `_write` wrote."""
+
+    @property
+    def _rows(self) -> dict[str, int]:
+        if self._row_of is None:
+            self._row_of = {i: row for row, (i, alive) in enumerate(zip(self._ids, self._alive, strict=True)) if alive}
+        return self._row_of
+
+    @property
+    def _id_array(self) -> np.ndarray:
+        if self._names is None or len(self._names) != len(self._ids):
+            names = np.empty(len(self._ids), object)
+            names[:] = self._ids
+            self._names = names
+        return self._names
+
+    @property
+    def _order(self) -> np.ndarray:
+        """[rows] place of each row's id among the sorted ids."""
+        if self._ranks is None or len(self._ranks) != len(self._ids):
+            ranks = np.empty(len(self._ids), np.int64)
+            ranks[np.argsort(self._id_array, kind="stable")] = np.arange(len(self._ids))
+            self._ranks = ranks
+        return self._ranks
+
+    def _checked(self, z: np.ndarray, what: str) -> np.ndarray:
+        z = np.asarray(z)
+        if z.ndim != 2 or (len(z) and not z.shape[1]):
+            raise DataError(f"the {what} must be a matrix [n, d], not of shape {z.shape}")
+        if len(z) and self.dim not in (None, z.shape[1]):
+            raise DataError(f"the {what} have {z.shape[1]} dimensions and the index {self.dim}: use one model for both")
+        z = np.asarray(z, np.float32)
+        length = np.sqrt(np.einsum("nd,nd->n", z, z, dtype=np.float64))
+        for wrong, words in ((~np.isfinite(length), "a value that is not finite"), (length == 0, "nothing but zeros")):
+            if wrong.any():
+                raise DataError(f"row {int(wrong.argmax())} of the {what} holds {words}")
+        off = np.abs(length - 1) > UNIT
+        if off.any():
+            z = z.copy()
+            z[off] = z[off] / length[off, None]
+        return z
+
+    def _allowed(self, filter: Filter | None) -> np.ndarray:
+        if filter is None:
+            return self._alive
+        if callable(filter):
+            mask = np.asarray(filter(self._id_array))
+            if mask.shape != self._alive.shape or mask.dtype != bool:
+                wanted = f"[{len(self._alive)}] bool"
+                raise DataError(f"a filter function gets the ids and gives {wanted}, not {mask.dtype} {mask.shape}")
+            return mask & self._alive
+        if isinstance(filter, str):
+            raise DataError("a filter is a set of ids or a function, not one string")
+        mask, rows = np.zeros(len(self._alive), bool), self._rows
+        mask[[rows[i] for i in filter if i in rows]] = True
+        return mask
+
+    def _block(self, z: np.ndarray, k: int, allowed: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and scores of the k best of a block of queries."""
+        total = len(allowed)
+        if count <= max(FEW, FEW_SHARE * total):
+            return self._all_of(z, k, np.flatnonzero(allowed))
+        rows = np.full((len(z), k), -1, np.int64)
+        scores = np.full((len(z), k), -np.inf, np.float32)
+        open_, wanted = np.arange(len(z)), k
+        mask = None if count == total else allowed
+        while len(open_):
+            found = self._candidates(z[open_], wanted, mask) if wanted < total else None
+            if found is None:
+                _, best = nearest(z[open_], self._parts, k, keep=mask, ranks=self._order)
+                rows[open_], scores[open_] = self._exact(z[open_], best, k)
+                break
+            if mask is not None:
+                found = np.where((found >= 0) & mask[found], found, -1)
+            rows[open_], scores[open_] = self._exact(z[open_], found, k)
+            open_ = open_[(rows[open_] < 0).any(1)]
+            wanted *= 4
+        return rows, scores
+
+    def _all_of(self, z: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compare with these rows and no others."""
+        _, best = nearest(z, [take(self._parts, rows)], k, ranks=self._order[rows])
+        return self._exact(z, rows[best], k)
+
+    def _exact(self, z: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates compared in float32, sorted, ties by id, cut at k; -1 and -inf where there are too few."""
+        if rows.shape[1] < k:
+            rows = np.pad(rows, ((0, 0), (0, k - rows.shape[1])), constant_values=-1)
+        scores = np.full(rows.shape, -np.inf, np.float32)
+        query, place = np.nonzero(rows >= 0)
+        for start in range(0, len(query), 8192):
+            q, p = query[start : start + 8192], place[start : start + 8192]
+            scores[q, p] = exact_scores(z[q], take(self._parts, rows[q, p]))
+        order = np.lexsort((self._order[rows], -scores), axis=-1)[:, :k]
+        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+    def _tidy(self) -> None:
+        """Close the gaps once they are more than a fifth."""
+        if np.count_nonzero(~self._alive) <= DEAD_SHARE * len(self._alive):
+            return
+        keep = np.flatnonzero(self._alive)
+        self._parts = [take(self._parts, keep)] if len(keep) else []
+        self._ids = [self._ids[row] for row in keep]
+        self._alive = np.ones(len(keep), bool)
+        self._row_of = self._names = self._ranks = None
+        self._forget()
+
+    def _write_all(self, folder: Path) -> None:
+        import pyarrow as pa
+
+        out = np.lib.format.open_memmap(
+            folder / "z.npy", mode="w+", dtype=np.float32, shape=(len(self._ids), self.dim or 0)
+        )
+        start = 0
+        for part in self._parts:
+            out[start : start + len(part)] = part
+            start += len(part)
+        out.flush()
+        np.save(folder / "alive.npy", self._alive, allow_pickle=False)
+        np.save(folder / "order.npy", self._order, allow_pickle=False)
+        table = pa.table({"id": pa.array(self._ids, pa.string())})
+        with pa.OSFile(str(folder / "ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        self._write(folder)
+
+    def _read_all(self, folder: Path, facts: dict[str, Any]) -> VectorIndex:
+        import pyarrow as pa
+
+        if facts["part"] != type(self).__name__:
+            raise DataError(f"{folder.parent} holds an index of {facts['part']}, not of {type(self).__name__}")
+        z = np.load(folder / "z.npy", mmap_mode="r", allow_pickle=False)
+        alive = np.load(folder / "alive.npy", allow_pickle=False)
+        order = np.load(folder / "order.npy", allow_pickle=False)
+        with pa.memory_map(str(folder / "ids.arrow")) as source:
+            ids = pa.ipc.open_file(source).read_all()["id"].to_pylist()
+        count = facts["rows"]
+        shapes = (z.shape == (count, facts["dim"]), alive.shape == order.shape == (count,), len(ids) == count)
+        kinds = (z.dtype == np.float32, alive.dtype == bool, order.dtype == np.int64)
+        if not all((*shapes, *kinds)):
+            raise ValueError("the files do not fit each other")
+        VectorIndex.__init__(self)
+        self._forget()
+        self._parts, self._ids, self._alive, self._row_of, self._ranks = [z], ids, alive, None, order
+        self._read(folder)
+        return self
+
+
+def write_version(folder: str | Path, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:
+    """Write a folder's next version `v000N` and point `current.json` at it, in this order, each step whole or not.
+
+    Args:
+        write: fills the folder it is given.
+        facts: kept in `current.json`, beside the version and the sizes of its files.
+    """
+    folder = Path(folder)
+    temporary = folder / f".writing-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        write(temporary)
+        files = sorted(temporary.iterdir())
+        for file in files:
+            _sync(file)
+        _sync(temporary)
+        number = max([0, *(int(v.name[1:]) for v in _versions(folder))]) + 1
+        version = folder / f"v{number:04d}"
+        os.rename(temporary, version)
+        pointer = folder / f".{CURRENT}-{os.getpid()}"
+        sizes = {f.name: (version / f.name).stat().st_size for f in files}
+        pointer.write_text(json.dumps({**facts, "version": version.name, "files": sizes}), encoding="utf-8")
+        _sync(pointer)
+        os.replace(pointer, folder / CURRENT)
+        _sync(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = error.strerror or error
+        raise DataError(f"could not write the index to {folder}: {reason}. What was there is untouched") from None
+    for old in [v for v in _versions(folder) if v != version] + [f for f in folder.glob(".*-*") if _left_over(f)]:
+        if old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                old.unlink()
+    return folder
+
+
+def read_version(folder: str | Path, read: Callable[[Path, dict[str, Any]], R]) -> R:
+    """Read the current version of a folder; one that is replaced meanwhile is read anew."""
+    folder = Path(folder)
+    version = folder
+    for last in (False, False, False, True):
+        try:
+            facts = _current(folder)
+            version = folder / facts["version"]
+            for name, size in facts["files"].items():
+                if (version / name).stat().st_size != size:
+                    raise ValueError(f"{name} is cut short or was changed")
+            return read(version, facts)
+        except FileNotFoundError:
+            if last or not (folder / CURRENT).is_file():
+                raise DataError(f"{folder} holds no saved index (or a part of it is missing)") from None
+        except DataError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            if not version.is_dir() and not last:
+                continue
+            raise DataError(f"the index in {folder} is damaged: {error}. Build it again") from None
+    raise AssertionError("unreachable")
+
+
+def _current(folder: Path) -> dict[str, Any]:
+    with (folder / CURRENT).open(encoding="utf-8") as file:
+        facts: dict[str, Any] = json.loads(file.read(MOST_BYTES_OF_JSON))
+    names = [facts["version"], *facts["files"]]
+    if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*", n) for n in names):
+        raise ValueError(f"{CURRENT} names files that cannot be its own")
+    return facts
+
+
+def _versions(folder: Path) -> list[Path]:
+    return [v for v in folder.glob("v[0-9]*") if v.is_dir() and v.name[1:].isdigit()]
+
+
+def _left_over(file: Path) -> bool:
+    """Whether a temporary file belongs to a process that is gone."""
+    pid = file.name.rpartition("-")[2]
+    if not (pid.isdigit() and file.name.startswith((".writing-", f".{CURRENT}-"))):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return int(pid) == os.getpid()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

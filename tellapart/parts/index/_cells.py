@@ -1,0 +1,72 @@
+"""What the two FAISS indexes of cells share: training, lists, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.vectors import VectorIndex
+
+ITEMS_A_CELL = 39
+TRAIN_AGAIN = 4
+
+
+class CellIndex(VectorIndex):
+    """Items in cells around k-means centres; `code` says in FAISS's words how an item is kept there."""
+
+    code: str
+
+    def __init__(self, cells: int, probe: int) -> None:
+        super().__init__()
+        self.cells, self.probe = cells, probe
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lists: Any = None
+        self._trained_on = 0
+
+    def _look(self, z: np.ndarray, count: int, wanted: int, allowed: np.ndarray | None, options: Any) -> np.ndarray:
+        """[b, wanted] rows from the nearest cells, more of them where more is asked for."""
+        import faiss
+
+        lists = self._built()
+        options.nprobe = min(self.probe * max(1, count // 100), lists.nlist)
+        if allowed is not None:
+            bits = np.packbits(allowed, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)
+            options.sel = selector
+        found: np.ndarray = lists.search(np.ascontiguousarray(z), min(wanted, lists.ntotal), params=options)[1]
+        return found
+
+    def _built(self) -> Any:
+        """The lists over all rows; those that came since are added."""
+        import faiss
+
+        rows = sum(len(p) for p in self._parts)
+        if self._lists is None or rows > TRAIN_AGAIN * self._trained_on:
+            cells = max(1, min(self.cells or int(3 * rows**0.5), rows // ITEMS_A_CELL))
+            self._lists = faiss.index_factory(self.dim, f"IVF{cells},{self.code}", faiss.METRIC_INNER_PRODUCT)
+            self._lists.train(np.concatenate(self._parts))
+            self._trained_on = rows
+        start = 0
+        for part in self._parts:
+            done = self._lists.ntotal - start
+            if done < len(part):
+                self._lists.add(np.ascontiguousarray(part[done:]))
+            start += len(part)
+        return self._lists
+
+    def _write(self, folder: Path) -> None:
+        import faiss
+
+        faiss.write_index(self._built(), str(folder / "lists.faiss"))
+
+    def _read(self, folder: Path) -> None:
+        import faiss
+
+        lists = faiss.read_index(str(folder / "lists.faiss"))
+        if lists.ntotal != len(self._ids) or lists.d != self.dim:
+            raise ValueError("lists.faiss does not fit the vectors")
+        self._lists, self._trained_on = lists, lists.ntotal

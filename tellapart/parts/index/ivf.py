@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.core.parts import part
+from tellapart.parts.index._cells import CellIndex
+
+
+@part(
+    paper="Sivic and Zisserman, Video Google: A Text Retrieval Approach to Object Matching in Videos, ICCV 2003",
+    place="retrieve",
+    traits=("recall-0.85",),
+    needs=("faiss",),
+)
+class Ivf(CellIndex):
+    """Items in cells around k-means centres; a query looks into the nearest `probe` cells only.
+
+    Formula: c(z) = argmax_j z · c_j; search the lists of the `probe` greatest q · c_j exactly. `cells=0` takes
+    3 x sqrt(n), at most one for 39 items. Measured on 116,659 glosses in 384 dimensions: recall@10 0.933 at 32 of 1,024
+    cells, built in 7 s on 2 cores. The centres are learnt anew once there are four times as many items as at training.
+
+    Relations: `hnsw` has the better recall for its speed; `rabitq` is this with codes of a bit a dimension.
+    """
+
+    code = "Flat"
+
+    def __init__(
+        self,
+        *,
+        cells: Annotated[int, Field(ge=0, le=65_536)] = 0,
+        probe: Annotated[int, Field(ge=1, le=65_536)] = 32,
+    ) -> None:
+        super().__init__(cells, probe)
+
+    def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:
+        import faiss
+
+        return self._look(z, count, count, allowed, faiss.SearchParametersIVF())

@@ -1,0 +1,533 @@
+"""Hard negatives with their reasons, block by block: never an n x m matrix, never a Python list of pairs.
+
+For each query the `depth` nearest documents are listed, and each gets the first rule of this order that applies:
+
+- `mark`: the user said that the two are really the same;
+- `self`, `positive`: the query's own entry, or a known positive;
+- `group`: a near duplicate of the query or of one of its positives;
+- `margin`: scores above `p - |p| * margin`, where p is the score of the weakest positive (with `p * (1 - margin)`, a
+  negative p would raise the bar; with the strongest positive, other true answers would pass);
+- `guide`: a second, better model finds it nearer than the weakest positive (GISTEmbed's rule, over a corpus);
+- `kept`: a negative, up to `keep` a query in the order of the scores;
+- `beyond`: would pass, but there are `keep` already.
+
+A pair that the user marked as really different passes `margin` and `guide`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tellapart.core.errors import DataError
+from tellapart.core.nearest import exact_scores, longest_row, nearest
+from tellapart.core.progress import Progress
+from tellapart.core.report import Report, Table, Text
+from tellapart.engine.evaluate import Relevant, codes
+from tellapart.engine.topk import ROWS, check_vectors
+
+RULES = ("mark", "self", "positive", "group", "margin", "guide", "kept", "beyond")
+MARK, SELF, POSITIVE, GROUP, MARGIN, GUIDE, KEPT, BEYOND = range(len(RULES))
+Form = Literal["triplet", "n-tuple", "labeled-pair"]
+SCHEMA = pa.schema(
+    [
+        ("query", pa.int32()),
+        ("document", pa.int32()),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("rule", pa.dictionary(pa.int8(), pa.string())),
+        ("kept", pa.bool_()),
+        ("guide", pa.float32()),
+    ]
+)
+ROWS_A_BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of queries and documents before any score: numbers for ids, groups, positives, marks."""
+
+    ids: tuple[np.ndarray, np.ndarray] | None
+    groups: tuple[np.ndarray, np.ndarray] | None
+    positives: Relevant
+    same: np.ndarray
+    different: np.ndarray
+    documents: int
+
+    def rule(self, start: int, columns: np.ndarray) -> np.ndarray:
+        """[b, depth] int8: the rule of each candidate as far as no score is needed; `KEPT` where none applies."""
+        b = len(columns)
+        rows = np.broadcast_to(np.arange(start, start + b)[:, None], columns.shape)
+        pairs = rows * self.documents + columns
+        rule = np.full(columns.shape, KEPT, np.int8)
+        positive = self._positive_pairs(start, start + b)
+        if self.groups is not None:
+            queries, documents = self.groups
+            group = documents[columns]
+            near = (group == queries[rows]) & (group >= 0)
+            if len(positive):
+                span = int(documents.max(initial=0)) + 1
+                theirs = documents[positive % self.documents]
+                grouped = (positive // self.documents * span + theirs)[theirs >= 0]
+                near |= np.isin(rows * span + group, grouped) & (group >= 0)
+            rule[near] = GROUP
+        rule[np.isin(pairs, positive)] = POSITIVE
+        if self.positives.targets is not None:
+            queries, documents = self.positives.targets
+            rule[(queries[rows] == documents[columns]) & (queries[rows] >= 0)] = POSITIVE
+        if self.ids is not None:
+            rule[(self.ids[0][rows] == self.ids[1][columns]) & (self.ids[1][columns] >= 0)] = SELF
+        rule[np.isin(pairs, self.same)] = MARK
+        return rule
+
+    def really_different(self, start: int, columns: np.ndarray) -> np.ndarray:
+        """[b, depth] bool: marked by the user as different."""
+        rows = np.arange(start, start + len(columns))[:, None]
+        return np.isin(rows * self.documents + columns, self.different)
+
+    def _positive_pairs(self, start: int, stop: int) -> np.ndarray:
+        """Known positives of these queries as query * documents + document."""
+        if self.positives.targets is not None:
+            return np.zeros(0, np.int64)
+        first, last = self.positives.starts[start], self.positives.starts[stop]
+        queries = np.repeat(np.arange(start, stop), np.diff(self.positives.starts[start : stop + 1]))
+        return queries * self.documents + self.positives.rows[first:last]
+
+    def weakest(self, q: np.ndarray, k: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """[b] float32: score of the weakest positive other than the query itself; NaN where there is none."""
+        out = np.full(stop - start, np.nan, np.float32)
+        if self.positives.targets is not None:
+            queries, documents = self.positives.targets
+            for row in range(start, stop):
+                rows = np.flatnonzero(documents == queries[row]) if queries[row] >= 0 else np.zeros(0, np.int64)
+                if self.ids is not None:
+                    rows = rows[self.ids[1][rows] != self.ids[0][row]]
+                if len(rows):
+                    vector = np.asarray(q[row], np.float32)
+                    out[row - start] = exact_scores(np.broadcast_to(vector, (len(rows), len(vector))), k[rows]).min()
+            return out
+        pairs = self._positive_pairs(start, stop)
+        queries, rows = np.divmod(pairs, self.documents)
+        if self.ids is not None:
+            other = self.ids[0][queries] != self.ids[1][rows]
+            queries, rows = queries[other], rows[other]
+        if len(rows):
+            np.fmin.at(out, queries - start, exact_scores(np.asarray(q[queries], np.float32), k[rows]))
+        return out
+
+
+def mine(
+    q: np.ndarray,
+    k: np.ndarray,
+    *,
+    query_ids: Any,
+    document_ids: Any,
+    query_groups: np.ndarray | None,
+    document_groups: np.ndarray | None,
+    positives: Any,
+    depth: int = 100,
+    keep: int = 10,
+    margin: float | None = 0.05,
+    guide_q: np.ndarray | None = None,
+    guide_k: np.ndarray | None = None,
+    index: Any = None,
+    marks: Iterable[tuple[Any, Any, str]] | None = None,
+    block: int = ROWS,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """The nearest documents of every query, each with the rule that keeps or drops it as a negative.
+
+    Args:
+        q: [n, d] and `k`: [m, d] unit vectors, memory-mapped or not.
+        query_ids, document_ids: to know a query's own entry; None for both where no item is on both sides.
+        query_groups, document_groups: int64 duplicate groups, -1 is in none; None for both where none are known.
+        positives: query row -> document rows, as `evaluate.Relevant.of` takes it.
+        depth: candidates a query.
+        keep: negatives a query.
+        margin: how far below the weakest positive a negative must score, relative to it; None: wherever it scores.
+        guide_q, guide_k: [n, g] and [m, g] vectors of a second model.
+        index: an index over the documents (above about 200,000 of them), its ids the `document_ids`; candidates are
+            then those that it finds, with exact scores. None: compare with all.
+        marks: (query id, document id, "same" or "different") by the user.
+        block: queries a block; memory is bounded by it.
+        folder: where each block is written when it is done. A run that was killed goes on there and ends with the same
+            bits; other data or options go into a folder of their own within it.
+        progress: called with (queries done, queries).
+
+    Returns:
+        A table of n x depth rows: `query`, `document` (row numbers), `score`, `rank` (from 1), `rule`, `kept`, `guide`
+        (the second model's score, empty where it was not asked). With a folder it is memory-mapped.
+
+    Raises:
+        DataError: shapes, rows or marks that do not fit.
+    """
+    check_vectors(q, k)
+    if depth < 1 or keep < 0 or block < 1:
+        raise DataError(f"depth={depth}, keep={keep}, block={block}: depth and block are at least 1, keep at least 0")
+    if margin is not None and not 0 <= margin < 2:
+        raise DataError(f"margin={margin}: a share of the positive's score, from 0 to 2")
+    if (guide_q is None) != (guide_k is None):
+        raise DataError("a guide needs the vectors of both sides: guide_q and guide_k")
+    if guide_q is not None and guide_k is not None:
+        check_vectors(guide_q, guide_k)
+        if (len(guide_q), len(guide_k)) != (len(q), len(k)):
+            raise DataError("the guide's vectors are not as many as the queries and documents")
+    known = _known(q, k, query_ids, document_ids, query_groups, document_groups, positives, marks or ())
+    options = {"depth": depth, "keep": keep, "margin": margin, "block": block, "index": index is not None}
+    place = _place(folder, options, known, q, k, guide_q, guide_k) if folder is not None else None
+    names = codes_of_documents(index, document_ids) if index is not None else None
+    longest = longest_row([k])
+    tables = []
+    for start in range(0, len(q), block):
+        file = place / f"block-{start // block:06d}.arrow" if place is not None else None
+        if file is None or not file.is_file():
+            piece = np.ascontiguousarray(q[start : start + block], np.float32)
+            if names is None:
+                scores, columns = nearest(piece, [k], depth, longest=longest)
+            else:
+                scores, columns = _found_by(index, piece, depth, names)
+            guide = None if guide_q is None or guide_k is None else (guide_q, guide_k)
+            table = _judged(known, q, k, start, scores, columns, margin, keep, guide)
+            if file is None:
+                tables.append(table)
+            else:
+                _write(table, file)
+        if file is not None:
+            with pa.memory_map(str(file)) as source:
+                tables.append(pa.ipc.open_file(source).read_all())
+        if progress is not None:
+            progress(min(start + block, len(q)), len(q))
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def summary(table: pa.Table) -> Report:
+    """How many candidates each rule took, and how many queries were left with how many negatives."""
+    report = Report("Hard negatives")
+    counts = dict.fromkeys(RULES, 0)
+    for entry in pc.value_counts(table["rule"].cast(pa.string())).to_pylist():
+        counts[entry["values"]] = entry["counts"]
+    total = max(len(table), 1)
+    rows = [[rule, count, round(count / total, 4)] for rule, count in counts.items()]
+    report.add(Table("What became of the candidates", ["rule", "pairs", "share"], rows))
+    queries = len(pc.unique(table["query"]))
+    with_some = len(pc.unique(table.filter(table["kept"])["query"]))
+    report.facts.update({"counts": counts, "queries": queries, "queries with a negative": with_some})
+    if with_some < queries:
+        report.add(Text(f"{queries - with_some} of {queries} queries have no negative left", "warn"))
+    return report
+
+
+def write(
+    table: pa.Table,
+    path: str | Path,
+    anchors: pa.Array | pa.ChunkedArray,
+    documents: pa.Array | pa.ChunkedArray,
+    positives: Any,
+    *,
+    form: Form = "triplet",
+    negatives: int = 1,
+) -> int:
+    """Write training rows with the values behind the row numbers, as .parquet or .jsonl, a batch at a time.
+
+    A query with several positives is written with each of them.
+
+    Args:
+        anchors, documents: columns of the values (texts, paths) of queries and documents.
+        positives: as given to `mine`.
+        form: "triplet": anchor, positive, negative, a row for each negative. "n-tuple": anchor, positive, negative_1 …
+            negative_N with N = `negatives`; queries with fewer are left out. "labeled-pair": anchor, positive, label,
+            where label 1 is a positive and 0 a negative (the column keeps its name, as sentence-transformers has it).
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        DataError: an unknown form or ending.
+    """
+    path = Path(path)
+    if form not in ("triplet", "n-tuple", "labeled-pair"):
+        raise DataError(f"form={form!r}: choose triplet, n-tuple or labeled-pair")
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise DataError(f"{path.name}: training pairs are written as .parquet or .jsonl")
+    answers = Relevant.of(positives)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    count = 0
+    try:
+        with _Sink(temporary, path.suffix) as sink:
+            for rows in _row_batches(table, answers, form, negatives):
+                columns: dict[str, Any] = {"anchor": anchors.take(pa.array(rows["anchor"]))}
+                for name, numbers in rows.items():
+                    if name == "label":
+                        columns[name] = pa.array(numbers)
+                    elif name != "anchor":
+                        columns[name] = documents.take(pa.array(numbers))
+                batch = pa.table(columns)
+                sink.write(batch)
+                count += len(batch)
+        if count == 0:
+            raise DataError(
+                "no query has the negatives that this form needs: lower the margin or the number of negatives"
+            )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def codes_of_documents(index: Any, document_ids: Any) -> dict[str, int]:
+    """Row of each document by its id in the index; every item of the index must be a document."""
+    if document_ids is None:
+        raise DataError("an index finds ids: give document_ids")
+    row_of = {str(i): row for row, i in enumerate(document_ids)}
+    missing = [i for i in index.ids if i not in row_of]
+    if missing:
+        raise DataError(f"the index holds {missing[0]!r}, which is no document ({len(missing)} ids do not fit)")
+    return row_of
+
+
+def _known(
+    q: np.ndarray,
+    k: np.ndarray,
+    query_ids: Any,
+    document_ids: Any,
+    query_groups: np.ndarray | None,
+    document_groups: np.ndarray | None,
+    positives: Any,
+    marks: Iterable[tuple[Any, Any, str]],
+) -> _Known:
+    sides: list[tuple[np.ndarray, np.ndarray] | None] = []
+    for name, a, b in (("ids", query_ids, document_ids), ("groups", query_groups, document_groups)):
+        if (a is None) != (b is None):
+            raise DataError(f"{name} must be given for queries and documents, or for neither")
+        if a is not None and b is not None and (len(a), len(b)) != (len(q), len(k)):
+            raise DataError(f"{len(a)} and {len(b)} {name} do not fit {len(q)} queries and {len(k)} documents")
+        if a is None or b is None:
+            sides.append(None)
+        else:
+            left, right = codes(a, b) if name == "ids" else (np.asarray(g, np.int64) for g in (a, b))
+            sides.append((left, right))
+    answers = Relevant.of(positives)
+    answers.check(len(q), len(k))
+    same: list[int] = []
+    different: list[int] = []
+    marks = list(marks)
+    if marks:
+        if query_ids is None or document_ids is None:
+            raise DataError("marks name ids: give query_ids and document_ids")
+        query_row = {i: row for row, i in enumerate(np.asarray(query_ids).tolist())}
+        document_row = {i: row for row, i in enumerate(np.asarray(document_ids).tolist())}
+        for query, document, said in marks:
+            if said not in ("same", "different"):
+                raise DataError(f"a mark says 'same' or 'different', not {said!r}")
+            if query not in query_row or document not in document_row:
+                raise DataError(f"the mark ({query!r}, {document!r}) names an id that is not there")
+            pair = query_row[query] * len(k) + document_row[document]
+            (same if said == "same" else different).append(pair)
+    twice = set(same) & set(different)
+    if twice:
+        query, document = divmod(next(iter(twice)), len(k))
+        raise DataError(f"query {query} and document {document} are marked both as same and as different")
+    return _Known(
+        sides[0], sides[1], answers, np.asarray(same, np.int64), np.asarray(different, np.int64), max(len(k), 1)
+    )
+
+
+def _judged(
+    known: _Known,
+    q: np.ndarray,
+    k: np.ndarray,
+    start: int,
+    scores: np.ndarray,
+    columns: np.ndarray,
+    margin: float | None,
+    keep: int,
+    guide: tuple[np.ndarray, np.ndarray] | None,
+) -> pa.Table:
+    """The table of one block."""
+    stop = start + len(columns)
+    found = columns >= 0
+    rule = known.rule(start, np.where(found, columns, 0))
+    filtered = (rule == KEPT) & ~known.really_different(start, columns) & found
+    if margin is not None:
+        bar = known.weakest(q, k, start, stop)
+        with np.errstate(invalid="ignore"):
+            above = filtered & (scores > (bar - np.abs(bar) * np.float32(margin))[:, None])
+        rule[above] = MARGIN
+        filtered &= ~above
+    asked = np.zeros(columns.shape, bool)
+    opinion = np.zeros(columns.shape, np.float32)
+    if guide is not None:
+        asked = filtered
+        rows, place = np.nonzero(asked)
+        opinion[rows, place] = _pair_scores(guide[0], guide[1], rows + start, columns[rows, place])
+        bar = known.weakest(guide[0], guide[1], start, stop)
+        with np.errstate(invalid="ignore"):
+            rule[asked & (opinion > bar[:, None])] = GUIDE
+    left = rule == KEPT
+    rule[left & ((np.cumsum(left & found, axis=1) > keep) & left)] = BEYOND
+    flat = found.ravel()
+    rows = np.repeat(np.arange(start, stop, dtype=np.int32), columns.shape[1])
+    ranks = np.tile(np.arange(1, columns.shape[1] + 1, dtype=np.int32), stop - start)
+    rules = rule.ravel()[flat]
+    arrays = [
+        pa.array(rows[flat]),
+        pa.array(columns.ravel()[flat].astype(np.int32)),
+        pa.array(scores.ravel()[flat]),
+        pa.array(ranks[flat]),
+        pa.DictionaryArray.from_arrays(pa.array(rules), pa.array(RULES)),
+        pa.array(rules == KEPT),
+        pa.array(opinion.ravel()[flat], mask=~asked.ravel()[flat]),
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _pair_scores(a: np.ndarray, b: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    out = np.empty(len(rows), np.float32)
+    for s in range(0, len(rows), ROWS_A_BATCH):
+        piece = slice(s, s + ROWS_A_BATCH)
+        out[piece] = np.einsum(
+            "nd,nd->n", np.asarray(a[rows[piece]], np.float32), np.asarray(b[columns[piece]], np.float32)
+        )
+    return out
+
+
+def _found_by(index: Any, q: np.ndarray, depth: int, row_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and rows of what an index finds; -1 where it finds too few."""
+    hits = index.search(q, depth)
+    columns = np.asarray([row_of.get(i, -1) for i in hits.ids.ravel().tolist()], np.int64)
+    return hits.scores, columns.reshape(hits.ids.shape)
+
+
+def _place(
+    folder: str | Path,
+    options: dict[str, Any],
+    known: _Known,
+    q: np.ndarray,
+    k: np.ndarray,
+    guide_q: np.ndarray | None,
+    guide_k: np.ndarray | None,
+) -> Path:
+    """A folder of its own for these data and options, so that a block of others is never taken for one of these."""
+    digest = hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=10)
+    arrays = [q, k, guide_q, guide_k, *(known.ids or ()), *(known.groups or ()), known.same, known.different]
+    arrays += [known.positives.starts, known.positives.rows, *(known.positives.targets or ())]
+    for array in arrays:
+        digest.update(b"none" if array is None else f"{array.dtype}{array.shape}".encode())
+        if array is not None:
+            for start in range(0, len(array), ROWS_A_BATCH):
+                digest.update(np.ascontiguousarray(array[start : start + ROWS_A_BATCH]).data)
+    place = Path(folder) / digest.hexdigest()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}") from None
+    return place
+
+
+def _write(table: pa.Table, file: Path) -> None:
+    temporary = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"cannot write {file}: {error.strerror}. Blocks that are done are kept") from None
+
+
+def _row_batches(table: pa.Table, positives: Relevant, form: Form, negatives: int) -> Iterator[dict[str, np.ndarray]]:
+    """Row numbers of the training rows, a block of the table at a time."""
+    for kept in _kept_blocks(table):
+        query, document = kept["query"].to_numpy(), kept["document"].to_numpy()
+        if form == "n-tuple":
+            first = np.concatenate([[0], np.flatnonzero(np.diff(query)) + 1]) if len(query) else np.zeros(0, np.int64)
+            first = first[np.diff(np.append(first, len(query))) >= negatives]
+            chosen = document[first[:, None] + np.arange(negatives)] if len(first) else np.zeros((0, negatives), int)
+            at, positive = _expanded(query[first], positives)
+            rows = {"anchor": query[first][at], "positive": positive}
+            yield rows | {f"negative_{n + 1}": chosen[at, n] for n in range(negatives)}
+        elif form == "triplet":
+            at, positive = _expanded(query, positives)
+            yield {"anchor": query[at], "positive": positive, "negative": document[at]}
+        else:
+            anchors = np.unique(query)
+            at, positive = _expanded(anchors, positives)
+            anchor = np.concatenate([anchors[at], query])
+            order = np.argsort(anchor, kind="stable")
+            label = np.concatenate([np.ones(len(at), np.int64), np.zeros(len(query), np.int64)])
+            yield {
+                "anchor": anchor[order],
+                "positive": np.concatenate([positive, document])[order],
+                "label": label[order],
+            }
+
+
+def _kept_blocks(table: pa.Table) -> Iterator[pa.Table]:
+    """Kept rows in blocks that never cut a query in two."""
+    left = None
+    for batch in table.select(["query", "document", "kept"]).to_batches(max_chunksize=ROWS_A_BATCH):
+        block = pa.Table.from_batches([batch])
+        block = block.filter(block["kept"])
+        block = block if left is None else pa.concat_tables([left, block])
+        query = block["query"].to_numpy()
+        cut = int(np.searchsorted(query, query[-1])) if len(query) else 0
+        yield block.slice(0, cut)
+        left = block.slice(cut)
+    if left is not None:
+        yield left
+
+
+def _expanded(queries: np.ndarray, positives: Relevant) -> tuple[np.ndarray, np.ndarray]:
+    """For each query all its positives: (place in `queries`, document)."""
+    if positives.targets is not None:
+        targets, documents = positives.targets
+        found = [np.flatnonzero((documents == targets[i]) & (documents >= 0)) for i in queries]
+        at = np.repeat(np.arange(len(queries)), [len(rows) for rows in found])
+        return at, np.concatenate([*found, np.zeros(0, np.int64)])
+    count = positives.starts[queries + 1] - positives.starts[queries]
+    at = np.repeat(np.arange(len(queries)), count)
+    within = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
+    return at, positives.rows[positives.starts[queries][at] + within]
+
+
+class _Sink:
+    """A Parquet or JSONL file that grows by tables."""
+
+    def __init__(self, path: Path, suffix: str) -> None:
+        self.path, self.suffix = path, suffix
+        self.file: Any = None
+        self.writer: Any = None
+
+    def __enter__(self) -> _Sink:
+        if self.suffix == ".jsonl":
+            self.file = self.path.open("w", encoding="utf-8")
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        if self.file is not None:
+            for row in table.to_pylist():
+                self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            return
+        import pyarrow.parquet as pq
+
+        if self.writer is None:
+            self.writer = pq.ParquetWriter(self.path, table.schema)
+        self.writer.write_table(table)
+
+    def __exit__(self, *error: object) -> None:
+        for opened in (self.file, self.writer):
+            if opened is not None:
+                opened.close()

@@ -18,7 +18,7 @@ def caption_of(name: str) -> str:
 
     Composed characters are kept composed, and the words of any script are words.
     """
-    stem = unicodedata.normalize("NFC", name.rsplit(".", 1)[0] if "." in name[1:] else name)
+    stem = unicodedata.normalize("NFC", name.rsplit(".", 1)[0])
     words = [w for w in re.split(r"[\s_+.\-–—()\[\]{},;~]+", stem) if w]
     words = [w for w in words if not HEX.match(w) or not any(c.isdigit() for c in w)]
     while len(words) > 1 and words[-1].isdigit():

@@ -26,8 +26,9 @@ from tellapart.data.provenance import with_about
 
 HASH_SIDE = 16
 COLOUR_SIDE = 16
-# Of 256 bits and of 255 steps a colour; measured on OpenMoji and on copies of photographs, see docs/data.md.
-SAME_BITS, SAME_COLOUR = 4, 6
+# (bits of 256, steps of 255 a colour) that both must not exceed; measured on drawings that differ in little and on
+# copies of photographs, see docs/data.md. The more exactly the shapes agree, the more the colours may differ.
+SAME = ((4, 6), (2, 16))
 NEAR_BITS, NEAR_COLOUR = 12, 32
 SAME_JACCARD, NEAR_JACCARD = 0.9, 0.8
 SAME_COSINE = 0.98
@@ -93,7 +94,7 @@ def curate(
     if embeddings is not None:
         found.append(_by_vectors(embeddings, same_cosine, progress))
     groups = join(len(collection), found)
-    by = {"part": "curate", "same_bits": SAME_BITS, "same_colour": SAME_COLOUR, "same_jaccard": SAME_JACCARD,
+    by = {"part": "curate", "same": SAME, "same_jaccard": SAME_JACCARD,
           "same_cosine": same_cosine if embeddings is not None else None}  # fmt: skip
     made = collection.with_column("hash", pa.array(hashes, pa.string()), by=by)
     made = made.with_column("group", pa.array(groups.group), by=by).with_column("near", pa.array(groups.near), by=by)
@@ -183,9 +184,9 @@ def _by_pictures(
     def guard(one: np.ndarray, other: np.ndarray) -> bool:
         x, y = np.repeat(one, len(other)), np.tile(other, len(one))
         far = np.bitwise_count(bits[x] ^ bits[y]).sum(axis=1).max()
-        return bool(far <= 2 * SAME_BITS and _colours_apart(colour, x, y).max() <= 2 * SAME_COLOUR)
+        return bool(far <= 2 * SAME[0][0] and _colours_apart(colour, x, y).max() <= 2 * SAME[1][1])
 
-    tight = (distance <= SAME_BITS) & (apart <= SAME_COLOUR)
+    tight = np.any([(distance <= bits_) & (apart <= steps) for bits_, steps in SAME], axis=0)
     # Bits decide; among equal bits the colours do.
     found.append(Links("perceptual hash", a, b, distance + apart / 256, tight, guard))
     return collection, kept, hashes, found

@@ -5,6 +5,7 @@ The drawings are by OpenMoji (CC BY-SA 4.0; `about` carries the attribution), th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -21,7 +22,7 @@ from tellapart.core.needs import require
 from tellapart.data.problems import Problems, Progress
 from tellapart.data.provenance import with_about
 from tellapart.data.rasterize import whole
-from tellapart.data.spool import cache_folder, write_words
+from tellapart.data.spool import cache_folder
 
 SIZE = 224
 TONE = re.compile(r"_(medium-light|medium-dark|light|medium|dark)_skin_tone")
@@ -165,14 +166,12 @@ def render(drawings: Path, folder: Path, codes: list[str], size: int, progress: 
             process.wait()
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
-                    stream.close()
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
     missing = [c for c in todo if c not in failed and not whole(folder / f"{c}.png")]
     if missing:
-        raise DataError(
-            f"drawing stopped after {done} of {len(codes)}: {next((e for e in ends if e), 'no reason given')}"
-        )
-    if len(failed) == len(todo):
-        raise write_words(OSError(next(iter(failed.values()))), folder)
+        reason = next((e for e in ends if e), "the renderer ended")
+        raise DataError(f"drawing stopped after {done} of {len(codes)}: {write_words(OSError(reason), folder)}")
     return failed
 
 

@@ -2,7 +2,7 @@
 
 Run as `python -m tellapart.data.rasterize FOLDER_OF_SVG FOLDER_OF_PNG SIZE`; names come by standard input,
 one a line, and each is answered by one line when its file is there: the name, or the
-name, a tab and the reason why not.
+name, a tab and the reason why not. A file that cannot be written ends the program with the reason.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
             draw(source / f"{name}.svg", target / f"{name}.png", size)
             answer = name
         except OSError as error:
-            answer = f"{name}\t{error.strerror or error}"
+            sys.exit(error.strerror or str(error))
         except Exception as error:
             answer = f"{name}\tcannot be drawn: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         sys.stdout.write(f"{answer}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -30,8 +31,9 @@ def cache_folder(cache: str | Path | None, name: str) -> Path:
 
 def write_words(error: OSError, folder: Path) -> DataError:
     """Why a file could not be written, and what to do."""
+    reason = error.strerror or str(error).split(". Detail")[0]
     return DataError(
-        f"cannot write to {folder}: {error.strerror or error}. Free space there, or name another folder with cache= "
+        f"cannot write to {folder}: {reason}. Free space there, or name another folder with cache= "
         f"or in the environment variable {CACHE_VARIABLE}; what was finished is kept"
     )
 
@@ -62,9 +64,12 @@ class Spool:
         """All rows in order; None when no block was given. The file behind them goes when they do."""
         if self.writer is None or self.file is None:
             return pa.concat_tables(self.held) if self.held else None
-        self.writer.close()
-        with pa.memory_map(str(self.file)) as source:
-            whole = pa.ipc.open_file(source).read_all()
+        try:
+            self.writer.close()
+            with pa.memory_map(str(self.file)) as source:
+                whole = pa.ipc.open_file(source).read_all()
+        except OSError as error:
+            raise self._full(error) from None
         self.file.unlink()
         return whole
 
@@ -72,7 +77,8 @@ class Spool:
         """Give up what was written; nothing to do after `table`."""
         if self.file is not None and self.file.exists():
             if self.writer is not None:
-                self.writer.close()
+                with contextlib.suppress(OSError):
+                    self.writer.close()
             self.file.unlink()
 
     def _spill(self) -> None:
@@ -86,7 +92,9 @@ class Spool:
             for table in self.held:
                 self.writer.write_table(table)
         except OSError as error:
-            raise DataError(
-                f"the rows ({size_words(self.bytes)} so far) do not fit: {write_words(error, self.file or Path('.'))}"
-            ) from None
+            raise self._full(error) from None
         self.held = []
+
+    def _full(self, error: OSError) -> DataError:
+        folder = self.file.parent if self.file is not None else Path(".")
+        return DataError(f"{size_words(self.bytes)} of rows were read and do not fit: {write_words(error, folder)}")

@@ -184,12 +184,12 @@ def _text(value: Any, column: str) -> str:
         raise DataError(f"empty {column}")
     if not isinstance(value, str):
         raise DataError(f"{column} holds {_type(value)}, not text")
-    text = value.strip()
+    text = _unicode(value.strip(), column)
     if not any(c.isprintable() and not c.isspace() for c in text):
         raise DataError(f"empty {column}")
     if len(text) > TEXT_CHARS:
         raise DataError(f"{column} has {len(text):,} characters, and at most {TEXT_CHARS:,} are read")
-    return _unicode(text, column)
+    return text
 
 
 def _unicode(text: str, column: str) -> str:

@@ -22,7 +22,7 @@ from tellapart.core.needs import require
 from tellapart.data.problems import Problems, Progress
 from tellapart.data.provenance import with_about
 from tellapart.data.rasterize import whole
-from tellapart.data.spool import cache_folder
+from tellapart.data.spool import cache_folder, write_words
 
 SIZE = 224
 TONE = re.compile(r"_(medium-light|medium-dark|light|medium|dark)_skin_tone")

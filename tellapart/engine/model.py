@@ -115,6 +115,10 @@ class Model:
         unit: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(1e-12))
         return unit.astype(np.float32, copy=False)
 
+    def layers(self, side: SideName) -> list[Any]:
+        """The head of a side as dense layers (`weight`, `bias`, `relu`), to be exported; without a head there are none."""
+        return list(self._heads[side].layers(self.heads[side].state)) if side in self._heads else []
+
     def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """[n, m] float32 scores in -1..1: the dot products of unit vectors."""
         a, b = np.atleast_2d(np.asarray(a, np.float32)), np.atleast_2d(np.asarray(b, np.float32))
@@ -122,6 +126,13 @@ class Model:
             raise DataError(f"the vectors of this model have width {self.dim}, not {a.shape[1]} and {b.shape[1]}")
         scores: np.ndarray = a @ b.T
         return scores
+
+    def card(self) -> str:
+        """The model card: what it is, its recipe, and the papers of its parts."""
+        heads = {side: head.spec for side, head in self.heads.items()}
+        return model_card(
+            self.sides, self.dim, {m: _without_path(s) for m, s in self.specs.items()}, heads, self.recipe
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write the model: `model.json`, a safetensors file a head, tuned encoders in folders of their own, a card.
@@ -153,9 +164,7 @@ class Model:
             format=1, tellapart=VERSION, query=query, document=document, target=self.sides.target, dim=self.dim,
             encoders=encoders, heads=heads, recipe=self.recipe,
         )  # fmt: skip
-        specs = {side: head.spec for side, head in self.heads.items()}
-        card = model_card(self.sides, self.dim, {m: e.part for m, e in encoders.items()}, specs, self.recipe)
-        write_atomically(folder / CARD, card.encode())
+        write_atomically(folder / CARD, self.card().encode())
         write_atomically(folder / FILE, saved.model_dump_json(indent=2).encode())
         return folder
 

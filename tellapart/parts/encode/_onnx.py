@@ -107,6 +107,16 @@ def session(key: str, build: Callable[[], bytes]) -> Any:
     return start(model)
 
 
+def runs_of_one_length(lengths: np.ndarray, *, tokens: int, items: int) -> list[np.ndarray]:
+    """Rows in runs of equal length, longest first: at most so many items a run, and tokens where one item fits."""
+    order = np.argsort(-lengths, kind="stable")
+    runs: list[np.ndarray] = []
+    for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1) if len(order) else ():
+        size = max(1, min(items, tokens // int(lengths[same[0]])))
+        runs += np.split(same, range(size, len(same), size))
+    return runs
+
+
 def side_by_side(call: Callable[[Any], Any], work: Iterable[Any], threads: int) -> Iterator[Any]:
     """Results of the calls in order; what has not begun is dropped when one of them fails or the user interrupts."""
     work = list(work)

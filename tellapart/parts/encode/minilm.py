@@ -13,7 +13,7 @@ from tellapart.core.needs import require
 from tellapart.core.parts import part
 from tellapart.parts.encode._bert import BUILDER, MASK, TOKENS, bert_graph
 from tellapart.parts.encode._bert_folder import BertFolder
-from tellapart.parts.encode._onnx import Graph, digest, session, side_by_side, threads_or_all
+from tellapart.parts.encode._onnx import Graph, digest, runs_of_one_length, session, side_by_side, threads_or_all
 
 TOKENS_A_RUN = 512
 
@@ -73,11 +73,7 @@ class MiniLM:
         """
         pieces = self._tokenise(items)
         lengths = np.asarray([len(piece) for piece in pieces], np.int64)
-        order = np.argsort(-lengths, kind="stable")
-        runs: list[np.ndarray] = []
-        for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1) if pieces else ():
-            size = max(1, min(batch_size, TOKENS_A_RUN // int(lengths[same[0]])))
-            runs += np.split(same, range(size, len(same), size))
+        runs = runs_of_one_length(lengths, tokens=TOKENS_A_RUN, items=batch_size)
 
         def run(rows: np.ndarray) -> Any:
             return self._session.run(None, {TOKENS: np.asarray([pieces[row] for row in rows], np.int64)})[0]
@@ -121,6 +117,12 @@ class MiniLM:
         tokens = np.zeros(mask.shape, np.int64)
         tokens[mask] = [token for piece in pieces for token in piece]
         return {TOKENS: tokens, MASK: mask.astype(np.int64)}
+
+    def write_tokenizer(self, file: Path) -> None:
+        """The tokeniser of that graph as `tokenizer.json`: cutting at `max_tokens`, padding a batch to its longest."""
+        tokenizer = self._files.tokenizer(self.max_tokens)
+        tokenizer.enable_padding()
+        tokenizer.save(str(file))
 
     @cached_property
     def _files(self) -> BertFolder:

@@ -147,7 +147,7 @@ def explain(name: str, *, shape: str | None = None) -> Report:
         "traits": ", ".join(card.traits),
         "needs": ", ".join(card.needs),
         "oracle": "yes" if has_oracle(card) else "none",
-        "file": str(card.file),
+        "file": _place(card.file),
     }
     report.facts = {fact: value for fact, value in report.facts.items() if value}
     return report
@@ -198,6 +198,12 @@ def evidence_table(recorded: dict[str, Any]) -> Table:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+def _place(file: Path) -> str:
+    """A file of the package as it stands in it, any other with its whole path."""
+    package = Path(__file__).parents[1]
+    return file.relative_to(package).as_posix() if file.is_relative_to(package) else str(file)
 
 
 def _folders(card: Card) -> list[Path]:

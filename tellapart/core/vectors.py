@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -57,6 +58,12 @@ class VectorIndex:
     def dim(self) -> int | None:
         """Width of the vectors; None while there are none."""
         return int(self._parts[0].shape[1]) if self._parts else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that it was made with, by name."""
+        given = inspect.signature(type(self).__init__).parameters.values()
+        return {p.name: getattr(self, p.name) for p in given if p.kind is p.KEYWORD_ONLY}
 
     def add(self, ids: Sequence[str] | np.ndarray, z: np.ndarray) -> None:
         """Take in vectors; one whose id is there already replaces it.
@@ -127,17 +134,11 @@ class VectorIndex:
         Raises:
             DataError: k below 1, another width, a query of zeros or with a value that is not finite.
         """
-        if k < 1:
-            raise DataError(f"k is {k}: ask for at least 1 item")
-        z = self._checked(z, "queries")
-        allowed = self._allowed(filter)
-        count = int(np.count_nonzero(allowed))
-        k = min(k, count)
-        if k == 0 or not len(z):
-            return Hits(np.full((len(z), k), "", dtype="<U1"), np.full((len(z), k), -np.inf, np.float32))
-        blocks = [self._block(z[i : i + QUERIES_A_BLOCK], k, allowed, count) for i in range(0, len(z), QUERIES_A_BLOCK)]
-        rows = np.concatenate([r for r, _ in blocks])
-        return Hits(self._id_array[rows].astype(str), np.concatenate([s for _, s in blocks]))
+        return self._search(z, k, self._allowed(filter), self._block)
+
+    def search_exactly(self, z: np.ndarray, k: int) -> Hits:
+        """What `search` would give if it compared every item: the oracle that recall is measured against."""
+        return self._search(z, k, self._alive, lambda z, k, allowed: self._all_of(z, k, np.flatnonzero(allowed)))
 
     def save(self, folder: str | Path) -> Path:
         """Write the index as a new version beside the one that is there, then make it the one that is read.
@@ -149,7 +150,7 @@ class VectorIndex:
         """
         if not self._parts:
             raise DataError("an index without vectors cannot be saved: add some first")
-        facts = {"part": type(self).__name__, "rows": len(self._ids), "dim": self.dim}
+        facts = {"part": type(self).__name__, "options": self.options, "rows": len(self._ids), "dim": self.dim}
         return write_version(folder, self._write_all, facts)
 
     def load(self, folder: str | Path) -> Any:
@@ -239,9 +240,20 @@ class VectorIndex:
         mask[[rows[i] for i in filter if i in rows]] = True
         return mask
 
-    def _block(self, z: np.ndarray, k: int, allowed: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def _search(self, z: np.ndarray, k: int, allowed: np.ndarray, find: Callable[..., Any]) -> Hits:
+        if k < 1:
+            raise DataError(f"k is {k}: ask for at least 1 item")
+        z = self._checked(z, "queries")
+        k = min(k, int(np.count_nonzero(allowed)))
+        if k == 0 or not len(z):
+            return Hits(np.full((len(z), k), "", dtype="<U1"), np.full((len(z), k), -np.inf, np.float32))
+        blocks = [find(z[i : i + QUERIES_A_BLOCK], k, allowed) for i in range(0, len(z), QUERIES_A_BLOCK)]
+        rows = np.concatenate([r for r, _ in blocks])
+        return Hits(self._id_array[rows].astype(str), np.concatenate([s for _, s in blocks]))
+
+    def _block(self, z: np.ndarray, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and scores of the k best of a block of queries."""
-        total = len(allowed)
+        total, count = len(allowed), int(np.count_nonzero(allowed))
         if count <= max(FEW, FEW_SHARE * total):
             return self._all_of(z, k, np.flatnonzero(allowed))
         rows = np.full((len(z), k), -1, np.int64)
@@ -251,8 +263,7 @@ class VectorIndex:
         while len(open_):
             found = self._candidates(z[open_], wanted, mask) if wanted < total else None
             if found is None:
-                _, best = nearest(z[open_], self._parts, k, keep=mask, ranks=self._order)
-                rows[open_], scores[open_] = self._exact(z[open_], best, k)
+                rows[open_], scores[open_] = self._all_of(z[open_], k, np.flatnonzero(allowed))
                 break
             if mask is not None:
                 found = np.where((found >= 0) & mask[found], found, -1)
@@ -263,6 +274,10 @@ class VectorIndex:
 
     def _all_of(self, z: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compare with these rows and no others."""
+        if len(rows) > FEW_SHARE * len(self._ids):
+            mask = np.zeros(len(self._ids), bool)
+            mask[rows] = True
+            return self._exact(z, nearest(z, self._parts, k, keep=mask, ranks=self._order)[1], k)
         _, best = nearest(z, [take(self._parts, rows)], k, ranks=self._order[rows])
         return self._exact(z, rows[best], k)
 
@@ -367,6 +382,16 @@ def write_version(folder: str | Path, write: Callable[[Path], None], facts: dict
             with contextlib.suppress(OSError):
                 old.unlink()
     return folder
+
+
+def saved_facts(folder: str | Path) -> dict[str, Any]:
+    """What stands in `current.json`: the part's class and options, rows, width, version and files."""
+    try:
+        return _current(Path(folder))
+    except FileNotFoundError:
+        raise DataError(f"{folder} holds no saved index: build one with `tellapart index`") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"the index in {folder} is damaged: {error}. Build it again") from None
 
 
 def read_version(folder: str | Path, read: Callable[[Path, dict[str, Any]], R]) -> R:

@@ -1,0 +1,162 @@
+"""Build an index, measure what it loses against the exact search, and keep that figure beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.errors import DataError
+from tellapart.core.parts import card_of, cards, make, parse_spec
+from tellapart.core.progress import Progress
+from tellapart.core.report import Figure, Report, Text
+from tellapart.core.vectors import saved_facts
+from tellapart.engine import intervals
+
+FILE = "index.json"
+BLOCK = 8192
+K = 10
+LOW_RECALL = 0.95
+MOST_BYTES = 1_000_000
+
+
+def build(
+    spec: str,
+    ids: Sequence[str] | np.ndarray,
+    z: np.ndarray,
+    folder: str | Path,
+    *,
+    progress: Progress | None = None,
+    sample: int = 200,
+    seed: int = 0,
+) -> tuple[Any, Report]:
+    """Build an index and write it into a folder, with its recall against the exact search.
+
+    The same call again opens what is there. Killed at any point, the folder holds the index that was there before or
+    the new one, never half of one; the next call then builds from the vectors again.
+
+    Args:
+        spec: an index part, such as "exact" or "hnsw(width=128)".
+        ids, z: n ids and [n, d] vectors, memory-mapped or not.
+        sample: items that are added last: before that they are the queries on which recall is measured, so that none
+            is there to be found itself. At most a fifth of the items; 0 measures nothing.
+        seed: which items those are.
+        progress: called with (items done, items).
+
+    Returns:
+        The index and a report with `recall@10` (an interval over the sample), items, seconds and bytes.
+
+    Raises:
+        DataError: what the index refuses, or a folder that cannot be written.
+    """
+    name, options = parse_spec(spec)
+    card, folder = card_of("index", name), Path(folder)
+    wanted = {"part": card.name, "options": options, "sample": sample, "seed": seed, "content": _content(ids, z)}
+    if (folder / FILE).is_file():
+        facts = _facts(folder)
+        same = {k: facts.get(k) for k in wanted} == json.loads(json.dumps(wanted))
+        if same and facts.get("version") == saved_facts(folder)["version"]:
+            return open_index(folder), _report(facts)
+    start = time.monotonic()
+    index = make("index", spec)
+    held = np.sort(np.random.default_rng(seed).choice(len(z), min(sample, len(z) // 5), replace=False))
+    rest = np.setdiff1d(np.arange(len(z)), held)
+    names = np.asarray(ids, object)
+    recall = np.zeros(0)
+    for rows in (rest, held):
+        if rows is held and len(held):
+            recall = measure(index, np.asarray(z[held]))
+        for first in range(0, len(rows), BLOCK):
+            piece = rows[first : first + BLOCK]
+            index.add(names[piece], np.asarray(z[piece]))
+            if progress is not None:
+                progress(len(index), len(z))
+    index.save(folder)
+    facts = {**wanted, "spec": spec, "items": len(index), "dim": index.dim, "recall": recall.tolist()}
+    facts["version"] = saved_facts(folder)["version"]
+    facts["seconds"] = round(time.monotonic() - start, 3)
+    facts["bytes"] = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    _write(folder / FILE, facts)
+    return index, _report(facts)
+
+
+def open_index(folder: str | Path) -> Any:
+    """The saved index, whichever part it is, with the options it was made with; its vectors are memory-mapped."""
+    facts = saved_facts(folder)
+    named = [card for card in cards("index").values() if card.symbol == facts.get("part")]
+    if not named or not isinstance(facts.get("options"), dict):
+        raise DataError(f"{folder} holds an index of {facts.get('part')!r}, which is no part here")
+    return make("index", named[0].name, **facts["options"]).load(folder)
+
+
+def report_of(folder: str | Path) -> Report:
+    """The report of the build."""
+    return _report(_facts(Path(folder)))
+
+
+def measure(index: Any, queries: np.ndarray, *, k: int = K) -> np.ndarray:
+    """[queries] share of the true k nearest that the index finds; the truth is a comparison with all its items."""
+    found, true = index.search(queries, k), index.search_exactly(queries, k)
+    pairs = zip(found.ids.tolist(), true.ids.tolist(), strict=True)
+    return np.asarray([len(set(f) & set(t)) / max(len(t), 1) for f, t in pairs])
+
+
+def _content(ids: Sequence[str] | np.ndarray, z: np.ndarray) -> str:
+    """A hash of ids and vectors, never of a name or a date."""
+    if len(ids) != len(z):
+        raise DataError(f"{len(ids)} ids do not fit {len(z)} vectors")
+    digest = hashlib.blake2b(f"{z.dtype}{z.shape}".encode(), digest_size=12)
+    for first in range(0, len(z), BLOCK):
+        digest.update(json.dumps([str(i) for i in ids[first : first + BLOCK]]).encode())
+        digest.update(np.ascontiguousarray(z[first : first + BLOCK]).data)
+    return digest.hexdigest()
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        with (folder / FILE).open(encoding="utf-8") as file:
+            facts = json.loads(file.read(MOST_BYTES))
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} says nothing of a build (no {FILE}): build the index with `tellapart index`"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{folder / FILE} is damaged: {error}. Build the index again") from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("options", {}), dict):
+        raise DataError(f"{folder / FILE} is damaged: it holds no facts about an index. Build the index again")
+    return facts
+
+
+def _report(facts: dict[str, Any]) -> Report:
+    report = Report(f"Index {facts['part']}")
+    shares = np.asarray(facts["recall"])
+    if len(shares):
+        low, high = intervals.bootstrap(shares)
+        recall = float(shares.mean())
+        note = "against the exact search, on items kept aside"
+        if np.isnan(low):
+            report.add(Figure(f"recall@{K}", recall, count=len(shares), note=note))
+        else:
+            report.add(Figure(f"recall@{K}", recall, low, high, len(shares), note=note))
+        if recall < LOW_RECALL:
+            report.add(Text(f"the index misses {1 - recall:.0%} of the nearest {K}: raise its options", "warn"))
+    report.add(Figure("items", facts["items"], unit="items"))
+    report.add(Figure("build", facts["seconds"], unit="s"))
+    report.add(Figure("size", facts["bytes"], unit="bytes"))
+    report.facts.update({k: facts[k] for k in ("part", "options", "dim", "content")})
+    return report
+
+
+def _write(file: Path, facts: dict[str, Any]) -> None:
+    temporary = file.with_name(f".{file.name}-{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as out:
+        json.dump(facts, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(temporary, file)

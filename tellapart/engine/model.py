@@ -116,7 +116,7 @@ class Model:
         return unit.astype(np.float32, copy=False)
 
     def layers(self, side: SideName) -> list[Any]:
-        """The head of a side as dense layers (`weight`, `bias`, `relu`), to be exported; without a head there are none."""
+        """The head of a side as dense layers (`weight`, `bias`, `relu`); a side without a head has none."""
         return list(self._heads[side].layers(self.heads[side].state)) if side in self._heads else []
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:

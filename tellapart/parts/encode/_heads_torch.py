@@ -36,9 +36,23 @@ class Head(nn.Module):
         spread = x.double().std(0, correction=0)
         self.spread.copy_(torch.where(spread > 1e-6, spread, 1.0))
 
+    def standardised(self, x: Tensor) -> Tensor:
+        """[n, width] features with the training features' mean taken off and their spread divided out."""
+        return (x.float() - self.mean) / self.spread
+
+    @torch.no_grad()
+    def place(self, weight: Tensor, bias: Tensor) -> None:
+        """Make the head the linear map of standardised features [rows <= dim, width]; what lies beside it gives 0."""
+        self.skip.weight.zero_()
+        self.skip.bias.zero_()
+        self.skip.weight[: len(weight)] = weight
+        self.skip.bias[: len(bias)] = bias
+        if self.outer is not None:
+            self.outer.weight.zero_()
+
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        x = self.dropout((x.float() - self.mean) / self.spread)
+        x = self.dropout(self.standardised(x))
         z = self.skip(x)
         if self.inner is not None and self.outer is not None:
             z = z + self.outer(self.dropout(torch.relu(self.inner(x))))

@@ -27,9 +27,9 @@ TOKENS_A_RUN = 512
 class MiniLM:
     """all-MiniLM-L6-v2: a text as 384 numbers, without torch.
 
-    Six BERT layers, the mean over the text's tokens, unit length. Frozen, it runs on ONNX Runtime: texts are sorted
-    by their number of tokens and only texts of one length share a run, so no padding is computed and a text's vector
-    does not depend on its neighbours. For short English texts; other models are taken by `sentence-transformer`.
+    Six BERT layers, the mean over the text's tokens, unit length. Frozen, it runs on ONNX Runtime, and only texts of
+    one length share a run: no padding is computed, and a text's vector does not depend on its neighbours. For short
+    English texts; `sentence-transformer` takes other models.
 
     Args:
         path: a folder of the sentence-transformers layout with a BERT and mean pooling, such as `save` writes;
@@ -100,17 +100,15 @@ class MiniLM:
 
     def save(self, folder: str | Path, state: Mapping[str, np.ndarray] | None = None) -> Path:
         """Write a sentence-transformers folder; the state of a trained module takes the place of the weights."""
-        folder = Path(folder)
-        self._files.save(state, folder, self.max_tokens)
-        return folder
+        self._files.save(state, Path(folder), self.max_tokens)
+        return Path(folder)
 
     def graph(self) -> tuple[Graph, str, dict[str, tuple[str, list[Any]]]]:
         """The encoder as an ONNX graph with a mask: the graph, the name of its output, and its inputs."""
-        graph, vector = self._graph(masked=True)
-        return graph, vector, {name: ("INT64", ["n", "t"]) for name in (TOKENS, MASK)}
+        return *self._graph(masked=True), {name: ("INT64", ["n", "t"]) for name in (TOKENS, MASK)}
 
     def feed(self, items: Sequence[str]) -> dict[str, np.ndarray]:
-        """The inputs of that graph: token numbers and attention mask, both [n, longest] int64."""
+        """The inputs of that graph, both [n, longest] int64."""
         pieces = self._tokenise(items)
         lengths = np.asarray([len(piece) for piece in pieces], np.int64)
         mask = np.arange(lengths.max(initial=0)) < lengths[:, None]

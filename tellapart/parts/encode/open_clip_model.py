@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -27,16 +28,16 @@ class OpenClipModel:
     open_clip needs torchvision, which must fit the installed torch. Weights are fetched from the hub when first used.
 
     Args:
-        name: the model as open_clip names it.
-        pretrained: the name of its weights.
+        name: the model as open_clip names it, such as `ViT-B-32`.
+        pretrained: the name of its weights, such as `laion2b_s34b_b79k`; "" starts from random ones.
         modality: which tower.
     """
 
     def __init__(
         self,
         *,
-        name: str = "ViT-B-32",
-        pretrained: str = "laion2b_s34b_b79k",
+        name: str,
+        pretrained: str = "",
         modality: Literal["image", "text"] = "image",
     ) -> None:
         self.name = name
@@ -50,9 +51,10 @@ class OpenClipModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of weights, names and tower."""
+        """Hash of weights, preprocessing and tower."""
         model, transform = self._loaded
-        return weights_digest(model, "open-clip-model", self.name, self.pretrained, self.modality, repr(transform))
+        steps = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))
+        return weights_digest(model, "open-clip-model", self.name, self.modality, steps)
 
     def encode(self, items: Sequence[Any], *, batch_size: int = 64) -> np.ndarray:
         """[n, dim] float32 unit vectors of PIL images or texts, as `modality` says."""
@@ -73,7 +75,7 @@ class OpenClipModel:
     def _loaded(self) -> tuple[Any, Any]:
         library = require("open_clip", "open-clip-model")
         try:
-            model, _, transform = library.create_model_and_transforms(self.name, pretrained=self.pretrained)
+            model, _, transform = library.create_model_and_transforms(self.name, pretrained=self.pretrained or None)
         except (RuntimeError, OSError, ValueError) as error:
             raise PartError(f"open-clip-model: {self.name} cannot be loaded: {str(error).splitlines()[0]}") from None
         return model.eval(), transform

@@ -26,13 +26,13 @@ class TimmModel:
     timm needs torchvision, which must fit the installed torch. Weights are fetched from the hub when first used.
 
     Args:
-        name: the model as timm names it.
+        name: the model as timm names it, such as `resnet50.a1_in1k`.
         pretrained: False starts from random weights.
     """
 
     modality = "image"
 
-    def __init__(self, *, name: str = "resnet50.a1_in1k", pretrained: bool = True) -> None:
+    def __init__(self, *, name: str, pretrained: bool = True) -> None:
         self.name = name
         self.pretrained = pretrained
 

@@ -167,6 +167,8 @@ class VectorIndex:
         missing = [i for i in ids if i not in rows]
         if missing:
             raise DataError(f"there is no {missing[0]!r} in the index; {near(missing[0], list(rows)[:1000])}")
+        if not len(ids):
+            return np.zeros((0, self.dim or 0), np.float32)
         return take(self._parts, np.asarray([rows[i] for i in ids], np.int64))
 
     def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:

@@ -107,3 +107,7 @@ class Recipe(BaseModel):
         if not sign:
             raise PartError(f"write --try and --set as field=value, not {assignment!r}")
         return self.but(**{field.strip(): value.strip()})
+
+
+RECOMMENDED = Recipe(sample="no-duplicates")
+"""What `tellapart run` uses unless told otherwise; chosen on validation parts alone (see docs/recipe.md)."""

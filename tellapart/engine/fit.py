@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from torch import Tensor, nn
 from tellapart.core.errors import PartError, TellapartError
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.plan import Plan, SampleKeys
+from tellapart.core.progress import Progress
 from tellapart.engine import checkpoint, distributed
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache
 from tellapart.engine.session import Run
 from tellapart.recipe import Recipe
 
-Progress = Callable[[int, int, str], None]
 CHECKPOINT_SECONDS = 20.0
 
 
@@ -66,7 +65,7 @@ def fit(
     Args:
         seed: of initialisation, order and draws; None: the recipe's.
         folder: where checkpoints go; a run that was killed there goes on and ends with the same bits.
-        progress: called with (steps done, steps in all, text).
+        progress: called with (steps done, steps in all).
         cache_rows: items an encoder sees at once (gradient caching); None: the whole batch.
         device: None: an accelerator if there is one.
 
@@ -101,8 +100,9 @@ def _fit(
     whole = nn.ModuleDict({"towers": run.towers, "strategy": strategy}).to(place).train()
     optimizer = torch.optim.AdamW(_decay_groups(whole, recipe.weight_decay), lr=recipe.learning_rate)
     per_epoch = len(_plan(run, 0))
-    run.steps = per_epoch * recipe.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / run.steps, recipe.warmup))
+    closed = "closed-form" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    run.steps = 0 if closed else per_epoch * recipe.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / max(run.steps, 1), recipe.warmup))
     average = {name: torch.zeros_like(x) for name, x in whole.named_parameters() if x.requires_grad}
     averaged, history, plan = 0, [], None
     identity = {"recipe": recipe.hash, "seed": seed, "data": data.fingerprint(), "world": distributed.world()}
@@ -150,7 +150,7 @@ def _fit(
             history.append({"epoch": run.epoch, **{k: v / per_epoch for k, v in sums.items()}})
             sums = {}
         if progress is not None:
-            progress(run.step, run.steps, f"epoch {run.epoch + 1}/{recipe.epochs}")
+            progress(run.step, run.steps)
         due = time.monotonic() - last_saved >= checkpoint_seconds or run.step == run.steps
         if folder is not None and due and distributed.rank() == 0:
             kept = history if not sums else [*history, {"sums": sums}]
@@ -161,11 +161,20 @@ def _fit(
             for name, x in whole.named_parameters():
                 if x.requires_grad:
                     x.copy_(average[name])
-    towers = run.towers.eval()
-    state = {
-        side: {k: x.detach().cpu().numpy().copy() for k, x in towers[side].state_dict().items()} for side in towers
-    }
-    return Fitted(recipe, state, history, time.monotonic() - started, towers)
+    return _fitted(recipe, run.towers, history, time.monotonic() - started)
+
+
+def untrained(recipe: Recipe, data: TrainData, *, seed: int | None = None) -> Fitted:
+    """The towers of a recipe as they are before the first step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed if seed is None else seed)
+        return _fitted(recipe, _towers(recipe, data), [], 0.0)
+
+
+def _fitted(recipe: Recipe, towers: nn.ModuleDict, history: list[dict[str, Any]], seconds: float) -> Fitted:
+    states = {side: tower.state_dict() for side, tower in towers.eval().items()}
+    arrays = {side: {name: x.cpu().numpy().copy() for name, x in state.items()} for side, state in states.items()}
+    return Fitted(recipe, arrays, history, seconds, towers)
 
 
 def _towers(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
@@ -175,7 +184,10 @@ def _towers(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
         inputs = getattr(data, side)
         head: nn.Module = make("encode", recipe.head).module(inputs.width)
         below = inputs.encoder()
-        return head if below is None else nn.Sequential(below, head)
+        if below is not None:
+            return nn.Sequential(below, head)
+        head.standardise(inputs.batch(np.arange(len(inputs)), seed=None))  # type: ignore[operator]
+        return head
 
     query = build("query")
     return nn.ModuleDict({"query": query, "document": query if data.same_space else build("document")})

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tellapart.contract import strategy as contract
-from tellapart.core.parts import make
+from tellapart.core.parts import card_of, make
 
 
 class _Right(nn.Module):
@@ -72,6 +72,7 @@ class _Backwards(_Right):
         (contract.check_same_seed_same_losses, _Dicing),
         (contract.check_state_restores_to_the_bit, _Forgetful),
         (contract.check_training_learns, _Backwards),
+        (contract.check_closed_form_learns, _Right),
     ],
 )
 def test_each_check_can_fail(check, wrong) -> None:
@@ -80,7 +81,7 @@ def test_each_check_can_fail(check, wrong) -> None:
 
 
 def test_a_right_strategy_passes() -> None:
-    for check in contract.checks(None):
+    for check in contract.checks(card_of("strategy", "two-tower")):
         check(lambda **options: _Right())
 
 

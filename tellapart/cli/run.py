@@ -1,0 +1,48 @@
+"""`tellapart run`: from a folder to a searched page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    path: Annotated[
+        str, typer.Argument(help="A folder, a file, shards, or the name openmoji.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The run folder.")] = Path("runs/latest"),
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value of the recipe; again for more.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="role=column, such as text=comment; again for more.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of split and training.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Read, curate, split, embed, train, measure, index and report."""
+    from tellapart.cli import _say
+    from tellapart.core.errors import TellapartError
+    from tellapart.recipe import RECOMMENDED, Recipe
+    from tellapart.run import run as everything
+
+    made = Recipe.from_toml(recipe) if recipe else RECOMMENDED
+    for assignment in change or []:
+        made = made.changed_by(assignment)
+    columns = {}
+    for pair in column or []:
+        role, sign, name = pair.partition("=")
+        if not sign:
+            raise TellapartError(f"write --column as role=column, not {pair!r}")
+        columns[role] = name
+    with _say.stages() as stages:
+        report = everything(path, out=out, recipe=made, seed=seed, columns=columns or None, stages=stages)
+    _say.show(report, as_json=json)
+    if not json:
+        where = "" if out == Path("runs/latest") else f" --run {out}"
+        _say.out(f"\nThe report: {out / 'report.html'}")
+        _say.out(f'Search it:  tellapart search "a yellow fruit"{where}')
+        _say.out(f"The page:   tellapart serve{where}")

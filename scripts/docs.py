@@ -199,7 +199,7 @@ def evidence_lines(card: Card) -> list[str]:
     recorded = catalogue.evidence(card)
     if recorded is None:
         return ["None is recorded."]
-    from tellapart.render.plain import cell
+    from tellapart.render.values import cell
 
     table = catalogue.evidence_table(recorded)
     lines = [f"Against `{recorded['baseline']}`: **{recorded['verdict']}**.", ""]

@@ -34,13 +34,13 @@ def html(report: Report, collection: Collection | None = None) -> str:
 
 def json(report: Report) -> str:
     """The report as strict JSON: a number that is not finite becomes null, numpy values become plain ones."""
-    from tellapart.render.plain import dumps
+    from tellapart.render.values import dumps
 
     return dumps(report.to_dict())
 
 
 def plain(value: Any) -> Any:
     """Any value of reports and manifests as plain data that strict JSON takes."""
-    from tellapart.render.plain import plain as made
+    from tellapart.render.values import plain as made
 
     return made(value)

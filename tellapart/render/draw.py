@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from tellapart.core.report import Figure
-from tellapart.render.plain import interval, number
+from tellapart.render.values import interval, number
 
 WIDTH = 640
 COLOURS = ("#2563c9", "#d4660a", "#1a8a5a", "#8a4fc7", "#b8325e", "#6b7280")

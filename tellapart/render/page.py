@@ -14,7 +14,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
 from tellapart.render import draw
-from tellapart.render.plain import cell, interval, is_difference, is_number, number
+from tellapart.render.values import cell, interval, is_difference, is_number, number
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 THUMBNAIL_PIXELS = 160

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text as Line
 
 from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
-from tellapart.render.plain import MISSING, cell, interval, is_difference, is_number, number, printable
+from tellapart.render.values import MISSING, cell, interval, is_difference, is_number, number, printable
 
 STYLES = {"warning": "yellow", "verdict": "bold", "next": "cyan", "paper": "italic"}
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))

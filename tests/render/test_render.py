@@ -15,7 +15,7 @@ from tellapart import render
 from tellapart.core.collection import Collection
 from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
 from tellapart.render import draw
-from tellapart.render.plain import cell, number
+from tellapart.render.values import cell, number
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&"
 
@@ -200,3 +200,10 @@ def test_drawings_take_any_numbers(values):
     row = draw.forest([("a", Figure("a", v)) for v in values])
     for svg in (histogram, curve, row):
         assert "nan" not in svg and "inf" not in svg.replace("system-ui", "")
+
+
+def test_functions_stay_functions_once_their_modules_are_imported():
+    render.html(Report("r"))
+    render.terminal(Report("r"), file=io.StringIO())
+    assert render.plain({"a": np.float32(1.0)}) == {"a": 1.0}
+    assert all(callable(getattr(render, name)) for name in ("terminal", "html", "json", "plain"))

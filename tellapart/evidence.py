@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import math
 import os
 import platform
 import subprocess
@@ -165,8 +164,11 @@ def _record(name: str, spec: Spec, progress: Stages) -> dict[str, Any]:
             advance(number, len(todo))
             done[data, seed] = _one(protocol, spec, data, seed, work)
         advance(len(todo), len(todo))
-    lower = tuple(getattr(protocol, "LOWER_IS_BETTER", ()))
-    rows = [row for data in spec.data for row in _rows(spec, data, [done[data, s] for s in spec.seed_list], lower)]
+    rows = [row for data in spec.data for row in _rows(protocol, spec, data, [done[data, s] for s in spec.seed_list])]
+    metrics = {row["metric"] for row in rows}
+    for metric in spec.main:
+        if metric not in metrics:
+            raise PartError(f"main: no data set has a metric {metric!r}; {near(metric, metrics)}")
     result = {
         "part": spec.part,
         "baseline": spec.baseline,
@@ -226,21 +228,19 @@ def _one(protocol: Any, spec: Spec, data: str, seed: int, work: Path) -> dict[st
     return result
 
 
-def _rows(spec: Spec, data: str, runs: list[dict[str, Any]], lower: tuple[str, ...]) -> list[dict[str, Any]]:
+def _rows(protocol: Any, spec: Spec, data: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row a metric: values a seed, paired difference, interval, verdict."""
     from tellapart.engine import intervals
 
     names = list(runs[0]["metrics"])
     if any(list(run["metrics"]) != names for run in runs):
         raise TellapartError(f"the protocol {spec.protocol} gives other metrics for some seeds of {data}")
-    missing = [m for m in spec.main if m not in names]
-    if missing:
-        raise PartError(f"main: there is no metric {missing[0]!r} on {data}; {near(missing[0], names)}")
+    lower, same = tuple(getattr(protocol, "LOWER_IS_BETTER", ())), bool(getattr(protocol, "SAME_QUERIES", False))
     rows = []
     for metric in names:
         baseline, variant = ([np.asarray(run["metrics"][metric][i]) for run in runs] for i in (0, 1))
-        difference, low, high, how = paired_interval(baseline, variant)
-        higher = not metric.startswith(lower) if lower else True
+        difference, low, high, how = paired_interval(baseline, variant, same_queries=same)
+        higher = not metric.startswith(lower)
         rows.append({
             "data": data,
             "metric": metric,
@@ -257,31 +257,21 @@ def _rows(spec: Spec, data: str, runs: list[dict[str, Any]], lower: tuple[str, .
     return rows
 
 
-def paired_interval(baseline: list[np.ndarray], variant: list[np.ndarray]) -> tuple[float, float, float, str]:
-    """(difference, low, high, how) at 95% over seeds.
+def paired_interval(
+    baseline: list[np.ndarray], variant: list[np.ndarray], *, same_queries: bool = False
+) -> tuple[float, float, float, str]:
+    """(difference, low, high, how) at 95%.
 
-    One number a seed: Student's t over the paired differences, since a bootstrap of five numbers is too narrow. One
-    number a query: a two-level bootstrap, seeds first and queries within.
+    Seeds are the units, each with the mean over its queries: other queries a seed bring their noise with them. Where
+    every seed has the same queries, seeds and queries are both drawn again.
     """
-    gaps = [np.atleast_1d(v - b) for b, v in zip(baseline, variant, strict=True)]
-    means = np.array([g.mean() for g in gaps])
-    middle, n = float(means.mean()), len(means)
-    if all(len(g) == 1 for g in gaps):
-        half = _t975(n - 1) * float(means.std(ddof=1)) / math.sqrt(n)
-        return middle, middle - half, middle + half, f"Student t over {n} seeds"
-    rng = np.random.default_rng(0)
-    draws = np.empty(2000)
-    for i in range(len(draws)):
-        chosen = [gaps[s] for s in rng.integers(n, size=n)]
-        draws[i] = np.mean([g[rng.integers(len(g), size=len(g))].mean() for g in chosen])
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return middle, float(low), float(high), f"bootstrap over {n} seeds and the queries of each"
+    from tellapart.engine import intervals
 
-
-def _t975(freedom: int) -> float:
-    from tellapart.core.needs import require
-
-    return float(require("scipy.stats", "an interval over seeds").t.ppf(0.975, freedom))
+    if same_queries and all(b.ndim == 1 and b.shape == baseline[0].shape for b in baseline):
+        found = intervals.paired(np.stack(baseline), np.stack(variant))
+        return *found, f"two-level bootstrap: {len(baseline)} seeds, {len(baseline[0])} queries that all seeds share"
+    found = intervals.paired([float(b.mean()) for b in baseline], [float(v.mean()) for v in variant])
+    return *found, f"bootstrap over {len(baseline)} seeds"
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:

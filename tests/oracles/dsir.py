@@ -42,6 +42,9 @@ def check(build, options):
     chosen = shares(POOL[:2])
     gained = sum(target(b) * (math.log(chosen(b)) - math.log(raw(b))) for b in range(buckets))
     assert abs(part.kl_reduction(POOL[:2]) - gained) < 1e-6
+    usual = shares(POOL[3:])
+    gained = sum(target(b) * (math.log(chosen(b)) - math.log(usual(b))) for b in range(buckets))
+    assert abs(part.kl_reduction(POOL[:2], POOL[3:]) - gained) < 1e-6
 
     noise = np.random.default_rng(5).gumbel(size=len(POOL))
     weights = [sum(math.log(target(b)) - math.log(raw(b)) for b in grams(text)) for text in POOL]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tellapart.core.errors import DataError
 from tellapart.core.parts import part
 
 _TOKEN = re.compile(r"\w+|[^\w\s]+")
+_TEXTS_A_BLOCK = 1024
 
 
 @part(
@@ -32,10 +34,11 @@ class Dsir:
         buckets in target and pool, each plus `smoothing`.
             score(x) = sum_j count_j(x) (log p_target_j - log p_raw_j).  Higher = more like the target.
         `select` draws n texts without replacement by the Gumbel-top-k trick: the n largest of score + Gumbel noise.
-        KL reduction = KL(p_target || p_raw) - KL(p_target || p_selected): how much nearer the selection has come to
-        the target than a random one of the pool; the paper's cheap predictor of how well a selection will train.
+        KL reduction = KL(p_target || p_random) - KL(p_target || p_selected): how much nearer the selection has come
+        to the target than a random one; the paper's cheap predictor of how well a selection will train.
     Tokens, buckets and `smoothing` = 1e-8 are those of the authors' package; its filter of texts under 100 words is
-    not applied here. The KL reduction smooths by 1e-8 as well, and takes p_raw for a random selection's expectation.
+    not applied. With a small target most buckets are empty, and each n-gram it lacks costs a text about 10 nats, so
+    that short texts win: fewer buckets or more smoothing help then.
 
     Use it to pick from a large mixed pool what resembles a small sample; it reads texts one by one and keeps two
     histograms only. A long text has a larger weight in absolute value than a short one.
@@ -67,16 +70,16 @@ class Dsir:
     def _take_in(self, counts: np.ndarray, x: Iterable[str], y: Iterable[Any] | None) -> Dsir:
         if y is None:
             raise DataError("dsir must know the target: fit(x, y) with y true for target texts, false for the pool")
-        try:
-            for row, (text, target) in enumerate(zip(_texts(x), y, strict=True)):
-                if target not in (0, 1):
-                    raise DataError(f"y must be true (target) or false (pool); row {row} is {target!r}")
-                found, how_many = self._count(text, row)
-                counts[int(target), found] += how_many
-        except ValueError as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError("one mark (target or pool) a text is needed: x and y have unequal lengths") from None
+        marks = iter(y)
+        for ids, owner, texts in self._blocks(x):
+            block = list(itertools.islice(marks, texts))
+            if len(block) < texts or any(mark not in (0, 1) for mark in block):
+                raise DataError("every text needs one mark in y: true (target) or false (pool)")
+            of_target = np.asarray(block, dtype=bool)[owner]
+            for row in (0, 1):
+                counts[row] += np.bincount(ids[of_target == row], minlength=self.buckets)
+        if next(marks, None) is not None:
+            raise DataError("every text needs one mark in y, and there are more marks than texts")
         if not counts.any(axis=1).all():
             which = "target" if counts[0].any() else "pool"
             raise DataError(f"the {which} holds no words: mark some texts as target and some as pool")
@@ -97,53 +100,49 @@ class Dsir:
         noisy = noisy + rng.gumbel(size=len(noisy))
         return np.sort(np.argsort(-noisy, kind="stable")[:n])
 
-    def kl_reduction(self, x: Iterable[str]) -> float:
-        """How much nearer the selected texts x are to the target than the pool is, in nats; negative = further away."""
-        self._fitted()
-        counts = np.zeros(self.buckets, dtype=np.int64)
-        for row, text in enumerate(_texts(x)):
-            found, how_many = self._count(text, row)
-            counts[found] += how_many
-        if not counts.any():
-            raise DataError("the selection holds no words")
-        raw, target = (self._share(c) for c in self.counts_)
-        return float((target * (np.log(self._share(counts)) - np.log(raw))).sum())
+    def kl_reduction(self, x: Iterable[str], random: Iterable[str] | None = None) -> float:
+        """How much nearer the selected texts x are to the target than `random` ones of equal number, in nats.
 
-    def _fitted(self) -> None:
-        if not hasattr(self, "log_ratio_"):
-            raise DataError("dsir has not been fitted yet: call fit(x, y) first")
+        Without `random` the whole pool stands for them: it holds more words, which makes any selection look worse.
+        """
+        chosen, usual = self._histogram(x), self.counts_[0] if random is None else self._histogram(random)
+        target = self._share(self.counts_[1])
+        return float((target * (np.log(self._share(chosen)) - np.log(self._share(usual)))).sum())
 
     def _share(self, counts: np.ndarray) -> np.ndarray:
         return counts / counts.sum() + self.smoothing
 
+    def _histogram(self, x: Iterable[str]) -> np.ndarray:
+        counts = sum(np.bincount(ids, minlength=self.buckets) for ids, _, _ in self._blocks(x))
+        if not np.any(counts):
+            raise DataError("the selection holds no words")
+        return np.asarray(counts)
+
     def _weights(self, x: Iterable[str]) -> np.ndarray:
-        self._fitted()
-        weights = []
-        for row, text in enumerate(_texts(x)):
-            found, how_many = self._count(text, row)
-            weights.append(float(self.log_ratio_[found] @ how_many))
-        if not weights:
+        if not hasattr(self, "log_ratio_"):
+            raise DataError("dsir has not been fitted yet: call fit(x, y) first")
+        found = [np.bincount(o, weights=self.log_ratio_[i], minlength=n) for i, o, n in self._blocks(x)]
+        if not found:
             raise DataError("there are no texts to score")
-        return np.asarray(weights)
+        return np.concatenate(found)
 
-    def _count(self, text: str, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """(distinct buckets, counts) of one text."""
+    def _blocks(self, x: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """(buckets of the n-grams, the text each is of, number of texts), for some texts at a time."""
+        if isinstance(x, str | bytes):
+            raise DataError("give a list of texts, not one text")
+        stream = iter(x)
+        while texts := list(itertools.islice(stream, _TEXTS_A_BLOCK)):
+            found = [self._grams(text) for text in texts]
+            ids = np.fromiter((_number(g) % self.buckets for grams in found for g in grams), dtype=np.int64)
+            yield ids, np.repeat(np.arange(len(texts)), [len(grams) for grams in found]), len(texts)
+
+    def _grams(self, text: str) -> list[str]:
         if not isinstance(text, str):
-            raise DataError(f"texts are needed; row {row} is {type(text).__name__}")
+            raise DataError(f"texts are needed, and one of the items is {type(text).__name__}")
         words = _TOKEN.findall(text.lower())
-        grams = (" ".join(words[i : i + n]) for n in range(1, self.ngrams + 1) for i in range(len(words) - n + 1))
-        return np.unique([_bucket(g, self.buckets) for g in grams], return_counts=True) if words else _NOTHING
+        return [" ".join(words[i : i + n]) for n in range(1, self.ngrams + 1) for i in range(len(words) - n + 1)]
 
 
-_NOTHING = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-
-
-@functools.lru_cache(maxsize=1 << 20)
-def _bucket(gram: str, buckets: int) -> int:
-    return int.from_bytes(hashlib.sha256(gram.encode("utf-8", "surrogatepass")).digest(), "big") % buckets
-
-
-def _texts(x: Iterable[str]) -> Iterable[str]:
-    if isinstance(x, str | bytes):
-        raise DataError("give a list of texts, not one text")
-    return x
+@functools.lru_cache(maxsize=1 << 19)
+def _number(gram: str) -> int:
+    return int.from_bytes(hashlib.sha256(gram.encode("utf-8", "surrogatepass")).digest(), "big")

@@ -329,7 +329,11 @@ def _key(spec: Spec) -> str:
     digest = hashlib.sha256()
     values = spec.model_dump(exclude={"claim", "note", "fewer_because", "main"})
     digest.update(json.dumps(values, sort_keys=True, default=str).encode())
-    sources = [Path(__file__).parent / "protocol" / f"{spec.protocol}.py", card_of(None, parse_spec(spec.part)[0]).file]
+    protocol = Path(__file__).parent / "protocol" / f"{spec.protocol}.py"
+    sources = [protocol, card_of(None, parse_spec(spec.part)[0]).file]
+    if protocol.is_file():
+        says = protocol.read_text(encoding="utf-8")
+        sources += [shared for shared in sorted(protocol.parent.glob("_[a-z]*.py")) if shared.stem in says]
     try:
         sources.append(card_of(None, parse_spec(spec.baseline)[0]).file)
     except PartError:

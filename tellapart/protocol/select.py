@@ -1,7 +1,7 @@
 """How good a selection of texts is: what a language model trained on it says of held-out texts of the target.
 
-Each seed draws one class of texts as the target. A small sample of it is shown to the methods, as many texts are kept to
-choose options on and as many for the test, and the rest of the class is hidden in the pool among all others. Every
+Each seed draws one class of texts as the target. A small sample of it is shown to the methods, as many texts are kept
+to choose options on and as many for the test, and the rest of the class is hidden in the pool among all others. Every
 method selects the same number of texts: the part by its `select`; a baseline as `random`, as the highest scores of a
 part, `top-k(NAME)`, with the options chosen for the part, or as `classifier`, the highest probabilities of a logistic
 regression of shown texts against the pool on the same n-gram buckets (the kind of heuristic filter the paper names).

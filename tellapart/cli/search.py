@@ -96,12 +96,18 @@ def _show(service: Service, found: Results) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("id", "caption", "path"):
         table.add_column(name, overflow="fold")
+    root = service.collection.root.resolve() if service.collection.root else None
     for result in found.results:
         item = service.item(result.id)
         numbers = [f"{result.score:.3f}"] if scored else []
         if calibrated:
             numbers.append("" if result.probability is None else f"{result.probability:.0%}")
         said = item.text if item.modality == "text" and item.text else item.caption
-        cells = [*numbers, result.id, said[:200], _path(service, result.id)]
+        path = _path(service, result.id)
+        if root is not None and path:
+            path = str(Path(path).relative_to(root))
+        cells = [*numbers, result.id, said[:200], path]
         table.add_row(*(Text(c) for c in cells), style="" if result.passes else "dim")
     console.print(table)
+    if root is not None and any(_path(service, r.id) for r in found.results):
+        console.print(Text(f"paths are below {root}", style="dim"))

@@ -47,7 +47,7 @@ STATIC = Path(__file__).parent / "static"
 WORKERS = 2
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -292,6 +292,7 @@ def _add_items(app: FastAPI, service: Service, workers: Workers) -> None:
             shows=service.sides.document.modality,
             items=len(service.collection),
             calibrated=service.threshold is not None,
+            about=service.about,
         )
 
     @app.get(

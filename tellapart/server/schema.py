@@ -75,7 +75,7 @@ class ResultAnswer(BaseModel):
     picture: str | None
     score: float | None = Field(description="cosine similarity to the query; null when only filters were given")
     probability: float | None = Field(description="that it matches; null where the model is not calibrated for it")
-    passes: bool = Field(description="whether the probability reaches the model's threshold")
+    passes: bool = Field(description="whether the score reaches the threshold of the calibrated model")
 
 
 class SearchAnswer(BaseModel):
@@ -106,6 +106,7 @@ class ColumnsAnswer(BaseModel):
     shows: Literal["image", "text"] = Field(description="what the results are")
     items: int
     calibrated: bool
+    about: dict[str, str] = Field(description="name, licence and attribution of the collection")
 
 
 class ConfusionAnswer(BaseModel):

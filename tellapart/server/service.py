@@ -33,6 +33,7 @@ from tellapart.server.limits import (
 )
 from tellapart.server.pictures import Pictures
 
+CALIBRATION_FILE = "calibration.json"
 CONFUSIONS_FILE = "confusions.json"
 UNLIKE_WEIGHT = 1.0
 TITLES = ("title", "caption", "name", "label", "concept")
@@ -46,7 +47,7 @@ class Result:
     Attributes:
         score: similarity to the query; None where nothing was asked for but a filter.
         probability: that it matches, where the model is calibrated for such a query.
-        passes: whether the probability reaches the threshold; True where there is none.
+        passes: whether the score reaches the threshold of the calibration; True where there is none.
     """
 
     id: str
@@ -163,6 +164,14 @@ class Service:
         return digest.hexdigest()[:12]
 
     @cached_property
+    def about(self) -> dict[str, str]:
+        """Name, licence and attribution of the collection, those that it carries."""
+        from tellapart.data.provenance import about
+
+        known = about(self.collection)
+        return {k: _text(known[k]) for k in ("name", "licence", "attribution") if isinstance(known.get(k), str)}
+
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """What can be searched with: `text`, `image` or both."""
         sides = {self.sides.query.modality, self.sides.document.modality}
@@ -211,8 +220,7 @@ class Service:
             return Results([Result(i, s) for i, s in hits], searched=searched, notes=notes)
         results = []
         for id_, score in hits:
-            probability = self.probability(score)
-            results.append(Result(id_, score, probability, probability is None or probability >= self.threshold))
+            results.append(Result(id_, score, self.probability(score), score >= self.threshold))
         if any(r.passes for r in results):
             return Results(results, searched=searched, notes=notes)
         return Results((), closest=results, nothing_here=True, searched=searched, notes=notes)
@@ -355,30 +363,29 @@ class Service:
         return self._columns
 
     @cached_property
-    def _calibration(self) -> dict[str, float] | None:
-        file = self.folder / "model" / "calibration.json"
+    def _calibration(self) -> tuple[Any, float] | None:
+        from tellapart.engine.calibrate import Calibration
+
+        file = self.folder / "model" / CALIBRATION_FILE
         if not file.is_file():
             return None
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
-            found = {name: float(read[name]) for name in ("slope", "intercept", "threshold")}
-            if not all(map(math.isfinite, found.values())):
-                raise ValueError("not finite")
-            return found
+            threshold = float(read["threshold"]["value"])
+            if not math.isfinite(threshold):
+                raise ValueError("the threshold is not finite")
+            return Calibration.from_dict(read["calibration"]), threshold
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(f"{file} is damaged; fit the model again") from None
 
     @property
     def threshold(self) -> float | None:
-        """The probability from which a result counts as a match; None where the model is not calibrated."""
-        return self._calibration["threshold"] if self._calibration else None
+        """The score from which on there is a match; None where the model is not calibrated."""
+        return self._calibration[1] if self._calibration else None
 
     def probability(self, score: float) -> float | None:
         """The probability that a document of this score matches; None where the model is not calibrated."""
-        if self._calibration is None:
-            return None
-        logit = self._calibration["slope"] * score + self._calibration["intercept"]
-        return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
+        return float(self._calibration[0].probability(np.asarray(score))) if self._calibration else None
 
     def confusions(self, k: int = 50) -> Confused:
         """The pairs the model cannot tell apart, the widest gap first.
@@ -495,10 +502,6 @@ def _load_model(folder: Path) -> Any:
 
 
 def _load_index(folder: Path) -> Any:
-    from tellapart.core.parts import make
+    from tellapart.engine.indexing import open_index
 
-    try:
-        spec = json.loads((folder / "index.json").read_text(encoding="utf-8"))["part"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{folder} holds no index; make one with: tellapart index") from None
-    return make("index", spec).load(folder)
+    return open_index(folder)

@@ -125,8 +125,15 @@ def make_run(folder: Path) -> Path:
     columns = {name: [r[name] for r in rows] for name in rows[0]}
     Collection.of(columns, root=pictures).save(folder / "collection")
     (folder / "model").mkdir()
-    (folder / "model" / "calibration.json").write_text(json.dumps({"slope": 12.0, "intercept": -6.0, "threshold": 0.5}))
+    write_calibration(folder)
     return folder
+
+
+def write_calibration(folder: Path, slope: float = 12.0) -> None:
+    """A logistic curve through 0.5 at the score 0.5, which is the threshold."""
+    curve = {"method": "platt", "x": [slope, -slope / 2], "y": [], "count": 100, "matches": 20}
+    threshold = {"value": 0.5, "precision": 0.9, "recall": 0.9, "reached": True, "count": 100}
+    (folder / "model" / "calibration.json").write_text(json.dumps({"calibration": curve, "threshold": threshold}))
 
 
 def open_run(folder: Path) -> Service:

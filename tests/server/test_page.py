@@ -33,6 +33,17 @@ def found_browser():
     pytest.skip(message)
 
 
+def test_a_missing_browser_fails_in_ci_and_only_there(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setitem(globals(), "CHROMIUM", "/no/such/chromium")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="chromium-driver"):
+        found_browser()
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception):
+        found_browser()
+
+
 @contextlib.contextmanager
 def serving(service):
     """The address of a server in a thread of this process, which stops with the block."""

@@ -23,6 +23,8 @@ from tellapart.server.limits import (
 )
 from tellapart.server.service import Service
 
+CALIBRATION = '{"calibration": {"method": "platt", "x": [%s], "y": [], "count": 9, "matches": 3}, "threshold": %s}'
+
 
 def colours(ids):
     return {i.split("-")[0] for i in ids}
@@ -126,6 +128,13 @@ class TestCalibration:
         assert service.probability(1.0) == pytest.approx(1 / (1 + np.exp(-6)))
         assert service.probability(-1e9) == 0.0 and service.probability(1e9) == 1.0
 
+    def test_the_threshold_is_a_score(self, tmp_path, tools):
+        folder = tools.make_run(tmp_path / "run")
+        service = tools.open_run(folder)
+        found = service.search("red blue", k=60)
+        assert [r.passes for r in found.results] == [r.score >= 0.5 for r in found.results]
+        assert sum(r.passes for r in found.results) == 12
+
     def test_only_the_query_that_was_calibrated_has_a_probability(self, service, tools):
         assert all(r.probability is not None for r in service.search("red").results)
         image = tools.png(tools.draw("star", tools.COLOURS["red"]))
@@ -139,7 +148,19 @@ class TestCalibration:
         assert not found.nothing_here and len(found.results) == 24
         assert found.results[0].probability is None
 
-    @pytest.mark.parametrize("content", ["", "[]", '{"slope": "x"}', '{"slope": 1, "intercept": NaN, "threshold": 1}'])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "",
+            "[]",
+            "{}",
+            '{"calibration": {}, "threshold": {"value": 1}}',
+            CALIBRATION % ("1", '{"value": 1}'),
+            CALIBRATION % ("1, NaN", '{"value": 1}'),
+            CALIBRATION % ("1, 2", '{"value": NaN}'),
+            CALIBRATION % ("1, 2", "1"),
+        ],
+    )
     def test_a_damaged_calibration_is_said(self, tmp_path, tools, content):
         folder = tools.make_run(tmp_path / "run")
         (folder / "model" / "calibration.json").write_text(content)
@@ -351,7 +372,7 @@ class TestConfusions:
         again = tools.open_run(folder)
         again.model.encode_query = None
         assert again.confusions(5) == first
-        (folder / "model" / "calibration.json").write_text('{"slope": 1, "intercept": 2, "threshold": 0.1}')
+        tools.write_calibration(folder, slope=10.25)
         changed = tools.open_run(folder)
         changed.model.encode_query = None
         with pytest.raises(TypeError):
@@ -431,6 +452,16 @@ class TestOtherCollections:
         )
         with pytest.raises(NoSuchItemError, match="no pictures"):
             service.picture("blue")
+
+
+class TestAbout:
+    def test_licence_and_attribution_travel_with_the_collection(self, service):
+        from tellapart.data.provenance import with_about
+
+        assert service.about == {}
+        service.collection = with_about(service.collection, name="drawn", licence="CC0", attribution="us", notes=["x"])
+        del service.about
+        assert service.about == {"name": "drawn", "licence": "CC0", "attribution": "us"}
 
 
 class TestFolder:

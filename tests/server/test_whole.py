@@ -16,7 +16,6 @@ import pytest
 
 from tellapart.core.collection import Collection
 from tellapart.core.needs import installed
-from tellapart.core.parts import make
 from tellapart.server.service import Service
 
 TEXTS = {
@@ -31,6 +30,7 @@ TEXTS = {
 
 def save(folder: Path, collection: Collection, encoders: dict[str, str]) -> Path:
     """A run folder as `tellapart run` leaves it, with the encoders' own vectors."""
+    from tellapart.engine.indexing import build
     from tellapart.engine.model import Model
 
     sides = collection.sides()
@@ -40,10 +40,7 @@ def save(folder: Path, collection: Collection, encoders: dict[str, str]) -> Path
     items = collection.values(sides.document.column)
     if sides.document.modality == "image":
         items = [str(collection.root / name) for name in items]
-    index = make("index", "exact")
-    index.add(collection.ids, model.encode_document(items))
-    index.save(folder / "index")
-    (folder / "index" / "index.json").write_text(json.dumps({"part": "exact"}))
+    build("exact", collection.ids.tolist(), model.encode_document(items), folder / "index", sample=0)
     return folder
 
 
@@ -77,6 +74,15 @@ class TestTexts:
         assert service.search("eat", like=["bread"], where={"kind": "food"}, k=5).results[0].id == "banana"
         assert service.search("ok " * 600, k=1).notes[0].startswith("The text is longer than the model reads")
         assert service.search("word", k=1).notes == ()
+
+    def test_without_torch(self, texts):
+        code = (
+            "import sys; sys.modules['torch'] = None\n"
+            "from tellapart.server.service import Service\n"
+            f"s = Service({str(texts)!r})\n"
+            "assert s.search('locomotive', k=1).results[0].id == 'train' and s.confusions(1)\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
     def test_confusions_of_a_real_model(self, texts):
         found = Service(texts).confusions(10)

@@ -61,6 +61,9 @@ export function picture(item, size, given = {}) {
   return image;
 }
 
+// the name of a column as people write it
+export const said = (name) => name.replaceAll("_", " ");
+
 export const count = (n) => n.toLocaleString("en");
 export const things = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 

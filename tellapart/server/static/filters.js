@@ -1,6 +1,6 @@
 // One popover a column: values to tick, or a range.
 
-import { count, el, icon } from "./dom.js";
+import { count, el, icon, said } from "./dom.js";
 
 const SHOWN = 200;
 
@@ -25,7 +25,7 @@ function filter(column, where, change) {
   const others = where.filter((c) => !c.startsWith(`${column.name}=`));
   const set = (values) => change([...others, ...values.map((v) => `${column.name}=${v}`)]);
   const body = column.kind === "choice" ? choices(column, given, set) : range(column, given, set);
-  const label = given.length ? `${column.name}: ${given.map(column.kind === "number" ? words : String).join(", ")}` : column.name;
+  const label = given.length ? `${said(column.name)}: ${given.map(column.kind === "number" ? words : named).join(", ")}` : said(column.name);
   const made = el(
     "details",
     { class: given.length ? "filter on" : "filter", dataset: { column: column.name } },
@@ -39,6 +39,8 @@ function filter(column, where, change) {
   return made;
 }
 
+const named = (value) => (value === "" ? "(none)" : value);
+
 const words = (value) => {
   const [low, high] = value.split("..");
   if (high === undefined) return value;
@@ -50,12 +52,12 @@ function choices(column, given, set) {
   return el(
     "fieldset",
     {},
-    el("legend", {}, column.name),
+    el("legend", {}, said(column.name)),
     ...column.values.slice(0, SHOWN).map(([value, items]) => {
       const text = String(value);
       const box = el("input", { type: "checkbox", checked: given.includes(text), dataset: { key: `${column.name} ${text}` } });
       box.addEventListener("change", () => set(box.checked ? [...given, text] : given.filter((v) => v !== text)));
-      return el("label", {}, box, el("span", {}, text), el("small", {}, count(items)));
+      return el("label", {}, box, el("span", {}, text === "" ? "(none)" : text), el("small", {}, count(items)));
     }),
   );
 }
@@ -72,7 +74,7 @@ function range(column, given, set) {
   const apply = () => set(from.value || to.value ? [`${from.value}..${to.value}`] : []);
   for (const box of [from, to]) box.addEventListener("change", apply);
   return el(
-    "fieldset", { class: "range" }, el("legend", {}, column.name),
+    "fieldset", { class: "range" }, el("legend", {}, said(column.name)),
     el("label", {}, "from", from), el("label", {}, "to", to),
   );
 }

@@ -1,6 +1,6 @@
 // One item: its picture or text, what is known of it, what is near it.
 
-import { ask, el, icon, picture, standing } from "./dom.js";
+import { ask, el, icon, picture, said, standing } from "./dom.js";
 
 const NEAR = 6;
 const WIDE = matchMedia("(min-width: 900px)");
@@ -115,14 +115,14 @@ export class Panel {
   }
 
   facts(item) {
-    const rows = Object.entries(item.columns).filter(([, value]) => value !== null && value !== "");
-    return el("dl", { class: "facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), this.fact(name, value))));
+    const rows = Object.entries(item.columns).filter(([, value]) => value !== null && value !== "" && value.length !== 0);
+    return el("dl", { class: "facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, said(name)), this.fact(name, value))));
   }
 
   fact(name, value) {
-    const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+    const text = Array.isArray(value) ? value.join(", ") : String(value);
     if (!this.act.filterable(name)) return el("dd", {}, text);
-    const label = `Only items whose ${name} is ${text}`;
+    const label = `Only items whose ${said(name)} is ${text}`;
     return el("dd", {}, el("button", { type: "button", class: "link", title: label, "aria-label": `${text}. ${label}`, onclick: () => this.act.filter(name, text) }, text));
   }
 

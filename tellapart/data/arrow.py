@@ -32,7 +32,7 @@ def rows(batch: pa.RecordBatch, classes: Mapping[str, list[str]]) -> Iterator[di
     for name, names in classes.items():
         if name in columns:
             columns[name] = [_class(v, names, name) for v in columns[name]]
-    nested = {n: {} for n in batch.schema.names if n not in columns}
+    nested: dict[str, Any] = {n: {} for n in batch.schema.names if n not in columns}
     for row in range(len(batch)):
         yield {**{name: values[row] for name, values in columns.items()}, **nested}
 

@@ -157,7 +157,8 @@ def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:
 
 def _filters(names: list[str]) -> tuple[dict[str, str], list[str]]:
     taken = {*ALIASES, *DERIVED}
-    filters, notes = {}, []
+    filters: dict[str, str] = {}
+    notes: list[str] = []
     for name in names:
         new = name.strip()
         if not new:

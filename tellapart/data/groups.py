@@ -26,6 +26,7 @@ class Links:
         distance: [m], 0 = equal.
         tight: [m] whether the pair makes a duplicate group; a pair that does not only keeps a split from cutting it.
         guard: told two sets of rows that a pair would unite, says whether all are close enough; None: always.
+        levels: distances to report the number of groups at: pairs below them count.
     """
 
     rule: str
@@ -34,6 +35,7 @@ class Links:
     distance: np.ndarray
     tight: np.ndarray
     guard: Guard | None = None
+    levels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

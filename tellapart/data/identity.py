@@ -188,7 +188,7 @@ def _by_pictures(
 
     tight = np.any([(distance <= bits_) & (apart <= steps) for bits_, steps in SAME], axis=0)
     # Bits decide; among equal bits the colours do.
-    found.append(Links("perceptual hash", a, b, distance + apart / 256, tight, guard))
+    found.append(Links("perceptual hash", a, b, distance + apart / 256, tight, guard, (1, 3, 5, 9, 13)))
     return collection, kept, hashes, found
 
 
@@ -201,14 +201,14 @@ def _by_texts(texts: Sequence[str], progress: Progress | None, notes: list[str])
         return hashes, found
     first = np.unique(np.asarray(hashes), return_index=True)[1]
     first.sort()
-    a, b, score = text_pairs([plain[i] for i in first], NEAR_JACCARD, progress)
+    a, b, score = text_pairs([plain[i] for i in first], NEAR_JACCARD, SAME_JACCARD, progress)
     a, b = first[a], first[b]
 
     def guard(one: np.ndarray, other: np.ndarray) -> bool:
         left, right = [shingles(plain[i]) for i in one], [shingles(plain[i]) for i in other]
         return all(jaccard(x, y) >= NEAR_JACCARD for x in left for y in right)
 
-    found.append(Links("shared shingles", a, b, 1 - score, score >= SAME_JACCARD, guard))
+    found.append(Links("shared shingles", a, b, 1 - score, score >= SAME_JACCARD, guard, (0.05, 0.1, 0.2001)))
     return hashes, found
 
 
@@ -265,8 +265,7 @@ def _levels(n: int, found: Sequence[Links]) -> list[dict[str, Any]]:
     levels: list[dict[str, Any]] = [{"rule": "equal content", "groups": count_groups(n, found[:1], lambda x: x.tight)}]
     for links in found[1:]:
         both = [found[0], links]
-        for share in (0.25, 0.5, 0.75, 1.0):
-            limit = share * float(links.distance.max()) if len(links.distance) else 0.0
-            at = count_groups(n, both, lambda x, limit=limit: x.distance <= limit)  # type: ignore[misc]
-            levels.append({"rule": links.rule, "distance": round(limit, 4), "groups": at})
+        for level in links.levels:
+            at = count_groups(n, both, lambda x, level=level: x.distance < level)  # type: ignore[misc]
+            levels.append({"rule": links.rule, "below": level, "groups": at})
     return levels

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -129,7 +129,7 @@ def image_source(value: bytes | str | None, root: Path | None) -> bytes | Path:
 @contextmanager
 def _opened(source: bytes | str | Path, max_pixels: int) -> Iterator[Image.Image]:
     if isinstance(source, bytes):
-        size, file = len(source), io.BytesIO(source)
+        size, file = len(source), cast("IO[bytes]", io.BytesIO(source))
     else:
         path = Path(source)
         try:
@@ -155,7 +155,7 @@ def _opened(source: bytes | str | Path, max_pixels: int) -> Iterator[Image.Image
         file.close()
 
 
-def _header_of(file: io.BufferedIOBase, size: int) -> Image.Image:
+def _header_of(file: IO[bytes], size: int) -> Image.Image:
     # Pillow warns once above its own limit before it gives the header back; here that is an answer, not a warning.
     # The filters of `warnings` belong to the whole process, so only one thread at a time may change them.
     start = file.read(16)

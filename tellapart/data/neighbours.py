@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tellapart.core.needs import installed, require
+from tellapart.data.groups import Sets
 from tellapart.data.problems import Progress
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -14,7 +15,11 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 ALL_PAIRS = 20_000
 BLOCK = 1024
 PERMUTATIONS = 64
-BANDS, ROWS_A_BAND = 16, 4
+BANDS = 16
+SMALL_BUCKET, STEPS = 32, 4
+# How far an estimate by 64 values may be below the truth before a pair is missed: two standard errors.
+SLACK = 0.1
+KEPT_SHINGLES = 5_000_000
 SHINGLE = 5
 SHINGLE_CHARS = 20_000
 SHORTEST = 24
@@ -72,32 +77,78 @@ def cosine_pairs(z: np.ndarray, threshold: float, progress: Progress | None = No
     return _unique(found)
 
 
-def text_pairs(texts: Sequence[str], threshold: float, progress: Progress | None = None) -> Pairs:
-    """Pairs of texts whose sets of five-letter shingles overlap: (a, b, Jaccard similarity) with a < b.
+def text_pairs(texts: Sequence[str], near: float, same: float, progress: Progress | None = None) -> Pairs:
+    """Pairs of texts whose sets of five-letter shingles overlap: (a, b, Jaccard similarity >= `near`) with a < b.
 
-    Candidates come from datasketch's MinHash LSH (seeded; finds 99.9% at 0.8), and each is checked exactly. Texts under
-    24 characters are too short for it and are left to the exact hash.
+    Candidates agree in one of 16 bands of datasketch's MinHash (seeded; finds 99.9% at 0.8), and each is checked
+    exactly. Of texts that are all alike not every pair is given, only enough to connect them: within a large bucket
+    neighbours in the order of their signatures are compared, and a pair is passed over when its texts are connected
+    already (by pairs of at least `same`, where it might be one). Texts under 24 characters are left to the exact hash.
     """
-    sketch = require("datasketch", "finding near duplicates of texts")
-    rows = [i for i, text in enumerate(texts) if len(text) >= SHORTEST]
-    index = sketch.MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS_A_BAND))
-    a: list[int] = []
-    b: list[int] = []
-    scores: list[float] = []
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        sets = [shingles(texts[i]) for i in block]
-        for i, made, own in zip(block, sketch.MinHash.bulk(sets, num_perm=PERMUTATIONS, seed=1), sets, strict=True):
-            for j in sorted(index.query(made)):
-                score = jaccard(own, shingles(texts[j]))
-                if score >= threshold:
-                    a.append(j)
-                    b.append(i)
-                    scores.append(score)
-            index.insert(i, made, check_duplication=False)
+    rows = np.asarray([i for i, text in enumerate(texts) if len(text) >= SHORTEST], np.int64)
+    signatures = _signatures([texts[i] for i in rows], progress)
+    a, b = _candidates(signatures)
+    alike = (signatures[a] == signatures[b]).mean(axis=1)
+    order = np.argsort(-alike, kind="stable")
+    order = order[alike[order] >= near - SLACK]
+    sets, loose = Sets(len(rows)), Sets(len(rows))
+    kept: dict[int, set[bytes]] = {}
+    room = KEPT_SHINGLES
+
+    def pieces(row: int) -> set[bytes]:
+        nonlocal room
+        if row not in kept:
+            if room < 0:
+                kept.clear()
+                room = KEPT_SHINGLES
+            kept[row] = shingles(texts[row])
+            room -= len(kept[row])
+        return kept[row]
+
+    found: list[tuple[int, int, float]] = []
+    for place, i in enumerate(order):
+        x, y = int(a[i]), int(b[i])
+        if sets.find(x) == sets.find(y) or (alike[i] < same - SLACK and loose.find(x) == loose.find(y)):
+            continue
+        score = jaccard(pieces(rows[x]), pieces(rows[y]))
+        if score >= near:
+            found.append((int(rows[x]), int(rows[y]), score))
+            loose.unite(x, y)
+            if score >= same:
+                sets.unite(x, y)
+        if progress is not None and place % BLOCK == 0:
+            progress(place, len(order), "comparing near texts")
+    first, second, scores = np.asarray(found, float).reshape(-1, 3).T
+    return _unique([(first, second, scores)])
+
+
+def _signatures(texts: Sequence[str], progress: Progress | None) -> np.ndarray:
+    """[n, 64] MinHash values."""
+    minhash = require("datasketch", "finding near duplicates of texts").MinHash
+    blocks = [np.zeros((0, PERMUTATIONS), np.uint64)]
+    for start in range(0, len(texts), BLOCK):
+        sets = [shingles(text) for text in texts[start : start + BLOCK]]
+        made = minhash.bulk(sets, num_perm=PERMUTATIONS, seed=1)
+        blocks.append(np.stack([m.hashvalues for m in made]).astype(np.uint64))
         if progress is not None:
-            progress(min(start + BLOCK, len(rows)), len(rows), "looking for near texts")
-    return np.asarray(a, np.int64), np.asarray(b, np.int64), np.asarray(scores, np.float32)
+            progress(min(start + BLOCK, len(texts)), len(texts), "hashing texts")
+    return np.concatenate(blocks)
+
+
+def _candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows that agree in a whole band: all of a small bucket, neighbours in sorted order of a large one."""
+    n = len(signatures)
+    pairs = [np.zeros(0, np.int64)]
+    for band in np.split(np.arange(PERMUTATIONS), BANDS):
+        for members in _buckets(np.ascontiguousarray(signatures[:, band]).view(np.uint8)):
+            steps = len(members) if len(members) <= SMALL_BUCKET else STEPS + 1
+            if len(members) > SMALL_BUCKET:
+                members = members[np.lexsort(signatures[members].T)]
+            for step in range(1, steps):
+                x, y = members[:-step], members[step:]
+                pairs.append(np.minimum(x, y) * n + np.maximum(x, y))
+    keys = np.unique(np.concatenate(pairs))
+    return keys // max(n, 1), keys % max(n, 1)
 
 
 def shingles(text: str) -> set[bytes]:
@@ -109,11 +160,6 @@ def shingles(text: str) -> set[bytes]:
 def jaccard(a: set[bytes], b: set[bytes]) -> float:
     """Share of the pieces of two sets that both have."""
     return len(a & b) / max(1, len(a | b))
-
-
-def distances(codes: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Bits that differ between row a[i] and row b[i]."""
-    return np.bitwise_count(codes[a] ^ codes[b]).sum(axis=-1).astype(np.int64)
 
 
 def _close(codes: np.ndarray, rows: np.ndarray, columns: np.ndarray, radius: int) -> Pairs:

@@ -215,12 +215,23 @@ def test_text_pairs_find_what_jaccard_says():
     words = ["".join(rng.choice(list("abcdefghij"), 6)) for _ in range(200)]
     base = [" ".join(rng.choice(words, 20)) for _ in range(40)]
     texts = base + [t.replace(t.split()[3], "changed", 1) for t in base]
-    a, b, score = text_pairs(texts, 0.8)
+    a, b, score = text_pairs(texts, 0.8, 0.9)
     expected = {
         (i, j) for i in range(80) for j in range(i + 1, 80) if jaccard(shingles(texts[i]), shingles(texts[j])) >= 0.8
     }
     assert set(zip(a.tolist(), b.tolist(), strict=True)) == expected and len(expected) >= 30
     assert (score >= 0.8).all()
+
+
+def test_texts_that_are_all_alike_are_connected_without_comparing_all():
+    constant = "as we said on an earlier page about this very matter, and as our readers have often asked us to repeat"
+    texts = [
+        f"{constant}, the answer is {i * 7919 % 10_000} and no other number, {constant[::-1]}" for i in range(1000)
+    ]
+    a, b, score = text_pairs(texts, 0.8, 0.9)
+    assert len(a) < 10 * len(texts) and (score >= 0.8).all()
+    found = join(len(texts), [Links("r", a, b, 1 - score, np.ones(len(a), bool))])
+    assert np.bincount(found.near).max() > 0.95 * len(texts)
 
 
 @given(st.text())

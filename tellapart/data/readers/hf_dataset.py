@@ -39,7 +39,7 @@ def read(
         names = _json(path / SPLIT_LIST).get("splits")
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
             raise DataError(f"{path / SPLIT_LIST} names no splits")
-        parts = [(SPLITS.get(n.lower(), n), _inside(path, n)) for n in names]
+        parts: list[tuple[str, Path]] = [(str(SPLITS.get(n.lower(), n)), _inside(path, n)) for n in names]
     else:
         parts = [("", path)]
     files = [(split, file, classes) for split, folder in parts for file, classes in _files(folder)]

@@ -87,7 +87,8 @@ def _blocks(shards: list[Path], problems: Problems) -> Iterator[list[Row]]:
 
 
 def _samples(shard: Path, problems: Problems) -> Iterator[Row]:
-    key, sample = "", {}
+    key = ""
+    sample: dict[str, Any] = {}
     for name, suffix, data in _members(shard, problems):
         if name != key and sample:
             yield f"{shard.name}:{key}", sample

@@ -30,7 +30,7 @@ COLOUR_SIDE = 16
 # copies of photographs, see docs/data.md. The more exactly the shapes agree, the more the colours may differ.
 SAME = ((4, 6), (2, 16))
 NEAR_BITS, NEAR_COLOUR = 12, 32
-SAME_JACCARD, NEAR_JACCARD = 0.9, 0.8
+SAME_JACCARD, NEAR_JACCARD = 0.95, 0.8
 SAME_COSINE = 0.98
 BLOCK = 256
 

@@ -81,11 +81,17 @@ def test_pictures_that_cannot_be_decoded_go_to_problems_and_nothing_else(tmp_pat
 
 
 def test_texts_equal_but_for_case_and_space_and_near_duplicates():
-    long = "the quick brown fox jumps over the lazy dog while the cat sleeps on the warm stone near the river bank"
+    long = (
+        "the quick brown fox jumps over the lazy dog while the cat sleeps on the warm stone near the river bank, and "
+    )
+    long += "nobody who passes by on the old bridge in the early morning would ever think that anything happened there"
     found = curate(Collection.of({"id": list("abcdef"), "text": [
         "Hello  World", "hello world", "ﬁne day", "fine day", long, long.replace("stone", "stones"),
     ], "label": list("xyzxyz")}))  # fmt: skip
     assert groups_of(found) == [["a", "b"], ["c", "d"], ["e", "f"]]
+    other = curate(Collection.of({"text": ["shaped in the form of the letter T", "shaped in the form of the letter L"],
+                                  "label": [1, 2]}))  # fmt: skip
+    assert other.numbers("group").tolist() == [0, 1] and other.numbers("near").tolist() == [0, 0]
     assert {r["rule"] for r in links(found).to_pylist()} == {"equal content", "shared shingles"}
 
 

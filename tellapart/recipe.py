@@ -109,5 +109,7 @@ class Recipe(BaseModel):
         return self.but(**{field.strip(): value.strip()})
 
 
-RECOMMENDED = Recipe(sample="no-duplicates")
-"""What `tellapart run` uses unless told otherwise; chosen on validation parts alone (see docs/recipe.md)."""
+IMAGE = "joined(parts='lite0|colour-histogram|hog')"
+PLAIN = Recipe(image=IMAGE)
+CLOSED_FORM = Recipe(image=IMAGE, head="linear-head(dim=256)", strategy="cca")
+"""What `tellapart run` chooses from, on the validation part, when it is given no recipe; `PLAIN` is the baseline."""

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,10 @@ from tellapart.data.problems import problems_table
 from tellapart.data.provenance import about
 from tellapart.data.sources import read
 from tellapart.data.splits import split
-from tellapart.recipe import RECOMMENDED, Recipe
+from tellapart.recipe import CLOSED_FORM, PLAIN, Recipe
+
+if TYPE_CHECKING:
+    from tellapart.engine.trial import Outcome
 
 LATEST = Path("runs/latest")
 SHOWN = 12
@@ -52,7 +55,8 @@ def run(
         source: a path in any format that `tellapart.read` takes, the name `openmoji`, or a collection.
         out: the run folder: `collection/`, `model/`, `index/`, `recipe.toml`, `report.html`, `report.json`,
             `manifest.json`.
-        recipe: None: the recommended one.
+        recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
+            on the validation part is taken.
         seed: of split and training; None: the recipe's.
         columns: role -> column, where the names do not say it.
 
@@ -63,7 +67,8 @@ def run(
         TellapartError: what cannot go on, with what to do next.
     """
     stages = stages or Silence()
-    recipe = recipe or RECOMMENDED
+    given = recipe
+    recipe = given or PLAIN
     seed = recipe.seed if seed is None else seed
     out, cache = Path(out), Path(cache) if cache else cache_folder()
     started = time.monotonic()
@@ -74,10 +79,12 @@ def run(
 
     vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages)
     report = Report("tellapart run")
-    report.facts = manifest(source, collection, recipe, seed)
-    _train_and_measure(collection, vectors, recipe, seed, out, report, stages)
-    report.facts["seconds"] = round(time.monotonic() - started, 1)
-    report.facts["folder"] = str(out)
+    outcomes, name = _trials(collection, vectors, given, seed, out, stages)
+    recipe = _recipes(collection, given).get(name, recipe)
+    report.facts = manifest(source, collection, recipe, seed) | {"chosen": name}
+    report.add(*_measured(collection, outcomes, name))
+    report.add(*_kept(collection, vectors, recipe, outcomes[name].fitted, out, stages))
+    report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*_notes(collection))
     write_report(report, out, collection)
     write_atomically(out / "recipe.toml", recipe.to_toml().encode())
@@ -141,61 +148,72 @@ def write_report(report: Report, out: Path, collection: Collection | None = None
     write_atomically(out / "manifest.json", json.dumps(render.plain(report.facts), indent=2, sort_keys=True).encode())
 
 
-def _train_and_measure(
-    collection: Collection,
-    vectors: dict[str, np.ndarray],
-    recipe: Recipe,
-    seed: int,
-    out: Path,
-    report: Report,
-    stages: Stages,
-) -> None:
-    from tellapart.engine import intervals
-    from tellapart.engine.trial import METRICS, directions, held_out, trial, without_training
+def _recipes(collection: Collection, given: Recipe | None) -> dict[str, Recipe]:
+    """What is trained, by name; the plain baseline is always among it."""
+    if given is not None:
+        return {"plain InfoNCE": PLAIN.but(image=given.image, text=given.text), "this recipe": given}
+    if collection.sides().same_space:
+        return {"plain InfoNCE": PLAIN}
+    return {"plain InfoNCE": PLAIN, "canonical correlation": CLOSED_FORM}
 
-    plain = Recipe(image=recipe.image, text=recipe.text)
-    outcomes = {"untrained": without_training(collection, vectors, recipe, seed=seed)}
-    for name, made in (("plain InfoNCE", plain), ("this recipe", recipe)):
+
+def _trials(
+    collection: Collection, vectors: dict[str, np.ndarray], given: Recipe | None, seed: int, out: Path, stages: Stages
+) -> tuple[dict[str, Outcome], str]:
+    """Every recipe trained and measured, and the name of the one to keep."""
+    from tellapart.engine.trial import directions, measure, trial, without_training
+
+    outcomes = {"untrained": without_training(collection, vectors, given or PLAIN, seed=seed)}
+    for name, recipe in _recipes(collection, given).items():
         with stages.stage(f"train {name}") as told:
-            folder = out / "training" / f"{made.hash}-{seed}"
-            outcomes[name] = trial(collection, vectors, made, seed=seed, folder=folder, progress=told)
-    ours = outcomes["this recipe"]
-    queries = len(held_out(collection, "test"))
-    report.add(Text(_headline(collection, queries)))
+            folder = out / "training" / f"{recipe.hash}-{seed}"
+            outcomes[name] = trial(collection, vectors, recipe, seed=seed, folder=folder, progress=told)
+    if given is not None:
+        return outcomes, "this recipe"
+    chosen = {}
+    for name, outcome in outcomes.items():
+        if outcome.fitted is not None:
+            figures = measure(collection, vectors, outcome.fitted.encode, part="validation")
+            chosen[name] = float(np.mean([np.nanmean(figures[f"{d} nDCG@10"]) for d, _, _ in directions(collection)]))
+            stages.say(f"{name}: nDCG@10 {chosen[name]:.3f} on the validation part")
+    return outcomes, max(chosen, key=lambda name: chosen[name])
+
+
+def _measured(collection: Collection, outcomes: dict[str, Outcome], chosen: str) -> list[Text | Table | Figure]:
+    """What the held-out items say: a table a direction, and the chosen one's figures."""
+    from tellapart.engine import intervals
+    from tellapart.engine.trial import METRICS, directions
+
+    blocks: list[Text | Table | Figure] = [Text(_headline(collection, chosen))]
+    plain, ours = outcomes["plain InfoNCE"], outcomes[chosen]
     for name, _, _ in directions(collection):
-        columns = ["", *METRICS]
-        rows = [
+        rows: list[list[Any]] = [
             [label, *(_figure(outcome.values[f"{name} {m}"], m) for m in METRICS)]
             for label, outcome in outcomes.items()
         ]
-        differences: list[Any] = ["this recipe less plain"]
-        for m in METRICS:
-            found = intervals.paired(outcomes["plain InfoNCE"].values[f"{name} {m}"], ours.values[f"{name} {m}"])
-            differences.append(Figure(m, *found, count=queries, note=intervals.verdict(*found[1:])))
+        queries = len(ours.values[f"{name} R@1"])
+        if ours is not plain:
+            differences: list[Any] = [f"{chosen} less plain"]
+            for m in METRICS:
+                found = intervals.paired(plain.values[f"{name} {m}"], ours.values[f"{name} {m}"])
+                differences.append(Figure(m, *found, count=queries, note=intervals.verdict(*found[1:])))
+            rows.append(differences)
         note = f"{queries} held-out items that training never saw; 95% intervals over queries"
-        report.add(Table(name, columns, [*rows, differences], note))
-        for m in METRICS:
-            report.add(_figure(ours.values[f"{name} {m}"], f"{name} {m}"))
-    assert ours.fitted is not None
-    _keep(collection, vectors, recipe, ours.fitted, out, report, stages)
+        blocks.append(Table(name, ["", *METRICS], rows, note))
+    blocks += [_figure(values, name) for name, values in ours.values.items()]
+    return blocks
 
 
-def _keep(
-    collection: Collection,
-    vectors: dict[str, np.ndarray],
-    recipe: Recipe,
-    fitted: Any,
-    out: Path,
-    report: Report,
-    stages: Stages,
-) -> None:
-    """Save the model, build the index, and show what it finds and what it cannot tell apart."""
+def _kept(
+    collection: Collection, vectors: dict[str, np.ndarray], recipe: Recipe, fitted: Any, out: Path, stages: Stages
+) -> list[Any]:
+    """Save the model, build the index, and show what it finds."""
     from tellapart.engine.indexing import build
     from tellapart.engine.model import Head, Model
 
-    sides = collection.sides()
     heads = {side: Head(recipe.head, state) for side, state in fitted.state.items()}
-    model = Model(sides, {"image": recipe.image, "text": recipe.text}, heads, recipe=recipe.model_dump())
+    encoders = {"image": recipe.image, "text": recipe.text}
+    model = Model(collection.sides(), encoders, heads, recipe=recipe.model_dump())
     z = model.project("document", vectors["document"])
     parity = float(np.abs(z - fitted.encode("document", vectors["document"])).max())
     if parity > 1e-4:
@@ -203,8 +221,7 @@ def _keep(
     model.save(out / "model")
     with stages.stage("build the index") as told:
         _, built = build(recipe.index, collection.ids.tolist(), z, out / "index", progress=told)
-    report.add(*built.blocks)
-    report.add(_searches(collection, model, vectors, z))
+    return [*built.blocks, _searches(collection, model, vectors, z)]
 
 
 def _searches(collection: Collection, model: Any, vectors: dict[str, np.ndarray], z: np.ndarray) -> Examples:
@@ -225,14 +242,14 @@ def _searches(collection: Collection, model: Any, vectors: dict[str, np.ndarray]
     return Examples("Held-out queries and what they find in the whole collection", examples)
 
 
-def _headline(collection: Collection, queries: int) -> str:
+def _headline(collection: Collection, chosen: str) -> str:
     sides = collection.sides()
-    unit = "concepts" if "concept" in collection.columns else "items"
+    unit = ", one of each concept asked for" if "concept" in collection.columns else ""
     counts = {name: collection.values("split").count(name) for name in ("train", "validation", "test")}
     return (
         f"{len(collection)} items, {counts['train']} to train on, {counts['validation']} to choose by, "
-        f"{counts['test']} held out ({queries} {unit} asked for). "
-        f"Searched with {sides.query.column}, found: {sides.document.column}."
+        f"{counts['test']} held out{unit}. Searched with {sides.query.column}, found: {sides.document.column}. "
+        f"Kept: {chosen}."
     )
 
 

@@ -9,11 +9,12 @@ import typer
 
 
 def run(
-    path: Annotated[
-        str, typer.Argument(help="A folder, a file, shards, or the name openmoji.")
-    ],
+    path: Annotated[str, typer.Argument(help="A folder, a file, shards, or the name openmoji.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder.")] = Path("runs/latest"),
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", help="A recipe file; without: tried and chosen."),
+    ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="field=value of the recipe; again for more.")
     ] = None,
@@ -26,12 +27,12 @@ def run(
     """Read, curate, split, embed, train, measure, index and report."""
     from tellapart.cli import _say
     from tellapart.core.errors import TellapartError
-    from tellapart.recipe import RECOMMENDED, Recipe
+    from tellapart.recipe import PLAIN, Recipe
     from tellapart.run import run as everything
 
-    made = Recipe.from_toml(recipe) if recipe else RECOMMENDED
+    made = Recipe.from_toml(recipe) if recipe else PLAIN if change else None
     for assignment in change or []:
-        made = made.changed_by(assignment)
+        made = (made or PLAIN).changed_by(assignment)
     columns = {}
     for pair in column or []:
         role, sign, name = pair.partition("=")

@@ -1,0 +1,247 @@
+"""The same data, the same split, the same budget and seeds, N recipes: one table with intervals and verdicts in words.
+
+Every seed splits what is not held out anew; a variant is trained and measured on the same split as the base, query by
+query, so that differences are paired. The held-out test part of the base recipe's own seed is never touched here:
+what is chosen by this table can still be measured on it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError, PartError
+from tellapart.core.files import write_atomically
+from tellapart.core.progress import Silence, Stages
+from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.data.splits import split
+from tellapart.recipe import PLAIN, Recipe
+from tellapart.run import cache_folder, manifest, prepare, write_report
+
+LOOKS_FROM = 3
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe under comparison.
+
+    Attributes:
+        name: what was tried, as the user wrote it.
+        values: [seeds so far][queries] of the figure compared, and the seconds each training took.
+        stopped: after how many seeds the answer was clear; 0: never.
+    """
+
+    name: str
+    recipe: Recipe
+    values: list[np.ndarray]
+    seconds: list[float]
+    stopped: int = 0
+
+
+def compare(
+    source: str | Path | Collection,
+    *,
+    tries: Sequence[str],
+    base: Recipe | None = None,
+    seeds: int = 5,
+    figure: str = "nDCG@10",
+    out: str | Path = Path("runs/compare"),
+    stop_early: bool = True,
+    cache: str | Path | None = None,
+    stages: Stages | None = None,
+) -> Report:
+    """Run the base and every variant over the same seeds and say which of them help.
+
+    An interrupted comparison goes on where it was. With `stop_early` a variant is dropped once its interval, corrected
+    for the number of variants and of looks, excludes zero.
+
+    Args:
+        source: as in `tellapart.run`.
+        tries: changes of the base recipe: `objective=dcl`, or several at once: `relate=gist-embed + batch_size=512`.
+        base: None: plain InfoNCE.
+        figure: which figure is compared (`R@1`, `R@10`, `nDCG@10`), as the mean of both directions.
+        out: folder of results and of the report.
+
+    Raises:
+        PartError: a change that cannot be made, or parts that cannot be used on these data.
+    """
+    stages = stages or Silence()
+    base = base or PLAIN
+    out, cache = Path(out), Path(cache) if cache else cache_folder()
+    if not 1 <= seeds <= 1000:
+        raise DataError(f"give between 1 and 1000 seeds, not {seeds}")
+    variants = [Variant(BASE, base, [], []), *(Variant(text, changed(base, text), [], []) for text in tries)]
+    if len({v.recipe.hash for v in variants}) != len(variants):
+        raise PartError("two of the variants are the same recipe (or equal to the base); leave one out")
+    collection = prepare(source, seed=base.seed, cache=cache, stages=stages)
+    out.mkdir(parents=True, exist_ok=True)
+    rest = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
+    vectors = _Vectors(collection, rest, cache, stages)
+    store = _Store(out / "trials" / collection.fingerprint)
+    looks = max(1, seeds - LOOKS_FROM + 1)
+    for seed in range(seeds):
+        live = [i for i, v in enumerate(variants) if not v.stopped]
+        with stages.stage(f"seed {seed + 1} of {seeds}") as told:
+            for done, i in enumerate(live):
+                told(done, len(live))
+                variants[i] = _tried(variants[i], vectors, collection.take(rest), seed, figure, store)
+        if stop_early and LOOKS_FROM <= seed + 1 < seeds:
+            variants = [variants[0], *(_looked(v, variants[0], len(tries) * looks) for v in variants[1:])]
+            for v in variants[1:]:
+                if v.stopped == seed + 1:
+                    stages.say(f"{v.name}: clear after {v.stopped} seeds")
+    report = _report(variants, figure, seeds)
+    report.facts = manifest(source, collection, base, base.seed) | report.facts
+    write_report(report, out)
+    return report
+
+
+def changed(base: Recipe, text: str) -> Recipe:
+    """The base with `field=value`, or several joined by ` + `."""
+    recipe = base
+    for assignment in re.split(r"\s\+\s", text):
+        recipe = recipe.changed_by(assignment)
+    return recipe
+
+
+def winner(report: Report) -> Recipe:
+    """The recipe of the variant that helps most; the base where none is shown to help."""
+    return Recipe.of(report.facts["winner"])
+
+
+class _Vectors:
+    """Frozen features of the items in question, computed once for each pair of encoders."""
+
+    def __init__(self, collection: Collection, rows: np.ndarray, cache: Path, stages: Stages) -> None:
+        self.collection, self.rows, self.cache, self.stages = collection, rows, cache, stages
+        self.known: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+
+    def of(self, recipe: Recipe) -> dict[str, np.ndarray]:
+        from tellapart.engine.prepare import features
+
+        key = (recipe.image, recipe.text)
+        if key not in self.known:
+            found = features(self.collection, recipe, cache=self.cache / "embeddings", stages=self.stages)
+            self.known[key] = {side: np.asarray(x[self.rows]) for side, x in found.items()}
+        return self.known[key]
+
+
+class _Store:
+    """Finished trials on disk: one file each, whole or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, key: str) -> tuple[np.ndarray, float] | None:
+        file = self.folder / f"{key}.npy"
+        if not file.is_file():
+            return None
+        x = np.load(file, allow_pickle=False)
+        return x[1:], float(x[0])
+
+    def write(self, key: str, values: np.ndarray, seconds: float) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sink = io.BytesIO()
+        np.save(sink, np.concatenate([[seconds], values]), allow_pickle=False)
+        write_atomically(self.folder / f"{key}.npy", sink.getvalue())
+
+
+def _tried(v: Variant, vectors: _Vectors, rest: Collection, seed: int, figure: str, store: _Store) -> Variant:
+    """The variant with one seed more, from the store or by training."""
+    from tellapart.engine.trial import directions, trial
+
+    key = f"{v.recipe.hash}-{figure.replace('@', '')}-{seed}"
+    known = store.read(key)
+    if known is None:
+        parted = split(rest, seed=seed, shares=(0.8, 0.2, 0.0))
+        start = time.monotonic()
+        outcome = trial(parted, vectors.of(v.recipe), v.recipe, seed=seed, part="validation")
+        values = np.concatenate([outcome.values[f"{name} {figure}"] for name, _, _ in directions(parted)])
+        known = values, time.monotonic() - start
+        store.write(key, *known)
+    return Variant(v.name, v.recipe, [*v.values, known[0]], [*v.seconds, known[1]])
+
+
+def _pooled(v: Variant, base: Variant) -> tuple[np.ndarray, np.ndarray]:
+    """[seeds] means of the base and of the variant: seeds split anew, so they are the units of the interval."""
+    n = len(v.values)
+    means = [[float(np.nanmean(x)) for x in values[:n]] for values in (base.values, v.values)]
+    return np.asarray(means[0]), np.asarray(means[1])
+
+
+def _looked(v: Variant, base: Variant, tests: int) -> Variant:
+    """The variant, stopped if its interval at 95% over all variants and looks (Bonferroni) excludes zero."""
+    from tellapart.engine.intervals import NO_DIFFERENCE, paired, verdict
+
+    if v.stopped:
+        return v
+    _, low, high = paired(*_pooled(v, base), level=1 - 0.05 / tests)
+    clear = verdict(low, high) != NO_DIFFERENCE
+    return Variant(v.name, v.recipe, v.values, v.seconds, len(v.values) if clear else 0)
+
+
+def _report(variants: list[Variant], figure: str, seeds: int) -> Report:
+    """The table: difference with interval and verdict, corrected by Holm's procedure; cost beside it."""
+    base, rest = variants[0], variants[1:]
+    judged = _judged(base, rest)
+    rows: list[list[Any]] = [[BASE, _mean(base), None, "", _cost(base, base), len(base.values)]]
+    best, best_difference = base, 0.0
+    for v in rest:
+        found = judged[v.name]
+        difference = Figure("difference", found.difference, found.low, found.high, count=len(v.values))
+        rows.append([v.name, _mean(v), difference, found.verdict, _cost(v, base), len(v.values)])
+        if found.verdict == "helps" and found.difference > best_difference:
+            best, best_difference = v, found.difference
+    note = (
+        f"{figure}, mean of both directions, on validation parts; paired over the seeds; intervals hold for all "
+        f"{len(rest)} variants at once (Holm); cost is training time against the base"
+    )
+    said = f"{best.name} helps most." if best is not base else "No variant is shown to help: keep the base."
+    table = Table("against the base", ["variant", figure, "difference", "verdict", "cost", "seeds"], rows, note)
+    facts = {"winner": best.recipe.model_dump(), "base": base.recipe.model_dump(), "seeds": seeds, "figure": figure}
+    return Report("tellapart compare", [Text(said), table], facts)
+
+
+def _judged(base: Variant, rest: list[Variant]) -> dict[str, Any]:
+    """Holm over all variants; those that were stopped early have fewer seeds and are judged on these."""
+    from tellapart.engine.intervals import Difference, paired, verdict
+
+    found = {}
+    m = len(rest)
+    spreads = {v.name: _pooled(v, base) for v in rest}
+    order = sorted(rest, key=lambda v: _narrowest(*spreads[v.name]))
+    standing = True
+    for place, v in enumerate(order):
+        level = 1 - 0.05 / (m - place)
+        difference, low, high = paired(*spreads[v.name], level=level)
+        words = verdict(low, high)
+        standing = standing and words != "no difference shown"
+        found[v.name] = Difference(
+            difference, low, high, level, float("nan"), words if standing else "no difference shown"
+        )
+    return found
+
+
+def _narrowest(a: np.ndarray, b: np.ndarray) -> float:
+    """How far from zero the difference is, in standard errors, negated: the clearest variant comes first."""
+    d = b - a
+    error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
+    return -abs(float(d.mean())) / max(float(error), 1e-12)
+
+
+def _mean(v: Variant) -> float:
+    return float(np.mean([np.nanmean(x) for x in v.values]))
+
+
+def _cost(v: Variant, base: Variant) -> str:
+    ratio = np.median(v.seconds) / max(float(np.median(base.seconds[: len(v.seconds)])), 1e-9)
+    return f"{ratio:.1f}x"

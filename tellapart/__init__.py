@@ -18,14 +18,26 @@ _HOME = {
     "Encoded": "tellapart.core.encoded",
     "Hits": "tellapart.core.hits",
     "Keys": "tellapart.core.relation",
+    "Model": "tellapart.engine.model",
     "Recipe": "tellapart.recipe",
     "Relation": "tellapart.core.relation",
     "Report": "tellapart.core.report",
     "TellapartError": "tellapart.core.errors",
+    "audit": "tellapart.runs",
+    "curate": "tellapart.data.identity",
+    "embed": "tellapart.engine.embed",
+    "evaluate": "tellapart.runs",
     "explain": "tellapart.catalogue",
+    "fit": "tellapart.engine.fit",
+    "index": "tellapart.engine.indexing:build",
     "make": "tellapart.core.parts",
+    "mine": "tellapart.engine.mine",
     "part": "tellapart.core.parts",
     "parts": "tellapart.catalogue",
+    "read": "tellapart.data.sources",
+    "run": "tellapart.run",
+    "split": "tellapart.data.splits",
+    "why": "tellapart.runs",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
@@ -42,7 +54,8 @@ class _Facade(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in _HOME:
             raise AttributeError(f"module 'tellapart' has no attribute {name!r}")
-        value = getattr(importlib.import_module(_HOME[name]), name)
+        module, _, own = _HOME[name].partition(":")
+        value = getattr(importlib.import_module(module), own or name)
         setattr(self, name, value)
         return value
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from tellapart.core.errors import TellapartError
 from tellapart.core.progress import Progress as Advance
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Report
@@ -31,7 +33,7 @@ def show(report: Report, *, as_json: bool = False) -> None:
 
 def data(value: Any) -> None:
     """Any value as strict JSON."""
-    from tellapart.render.plain import dumps
+    from tellapart.render.values import dumps
 
     typer.echo(dumps(value), nl=False)
 
@@ -69,3 +71,31 @@ class _Bars(Stages):
         from rich.text import Text
 
         self.bars.console.print(Text(text))
+
+
+def untitled(told: Advance) -> Any:
+    """A progress of (done, total) for work that also gives a text, and a total that may not be known."""
+    return lambda done, total, text="": told(done, total or done)
+
+
+def roles(pairs: list[str] | None) -> dict[str, str] | None:
+    """`["text=comment"]` -> `{"text": "comment"}`; None where nothing is given."""
+    found = {}
+    for pair in pairs or []:
+        role, sign, name = pair.partition("=")
+        if not sign:
+            raise TellapartError(f"write --column as role=column, not {pair!r}")
+        found[role.strip()] = name.strip()
+    return found or None
+
+
+def save_page(report: Report, file: Path | None, collection: Path | None) -> None:
+    """The report as a page, with the pictures of a saved collection; nothing where no file is named."""
+    if file is None:
+        return
+    from tellapart import render
+    from tellapart.core.collection import Collection
+    from tellapart.core.files import write_atomically
+
+    write_atomically(file, render.html(report, Collection.open(collection) if collection else None).encode())
+    typer.echo(f"the page: {file}", err=True)

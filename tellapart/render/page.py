@@ -146,7 +146,8 @@ def _picture(picture: Picture) -> str:
 def _text(text: Text) -> str:
     if text.kind == "code":
         return f"<pre>{_words(text.text)}</pre>"
-    mark = f' class="{text.kind}"' if text.kind in ("warning", "verdict", "next") else ""
+    kind = "warning" if text.kind == "warn" else text.kind
+    mark = f' class="{kind}"' if kind in ("warning", "verdict", "next") else ""
     return f"<p{mark}>{_words(text.text)}</p>"
 
 
@@ -163,7 +164,7 @@ def _example(example: Example, pictures: _Pictures) -> str:
         said = "" if score is None else f'<div class="score dim">{number(score)}</div>'
         items.append(f'<div class="item">{pictures.show(str(id_))}{said}</div>')
     why = f"<p>{_words(example.why)}</p>" if example.why else ""
-    return f'<div class="example"><div class="items">{"".join(items)}</div>{why}</div>'
+    return f'<div class="example">{why}<div class="items">{"".join(items)}</div></div>'
 
 
 class _Pictures:

@@ -14,10 +14,11 @@ from rich.text import Text as Line
 from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
 from tellapart.render.values import MISSING, cell, interval, is_difference, is_number, number, printable
 
-STYLES = {"warning": "yellow", "verdict": "bold", "next": "cyan", "paper": "italic"}
+STYLES = {"warning": "yellow", "warn": "yellow", "verdict": "bold", "next": "cyan", "paper": "italic"}
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
+MOST_FACT = 240
 
 
 def write(report: Report, *, file: TextIO | None = None, width: int | None = None) -> None:
@@ -112,9 +113,9 @@ def _picture(console: Console, picture: Picture) -> None:
 def _examples(console: Console, examples: Examples) -> None:
     console.print(Line(printable(examples.title), style="bold"))
     for example in examples.items[:SHOWN_EXAMPLES]:
-        console.print(Line(f"  {' | '.join(_named(example))}"))
         if example.why:
-            console.print(Padding(Line(printable(example.why), style="dim"), (0, 0, 0, 4)))
+            console.print(Padding(Line(printable(example.why)), (0, 0, 0, 2)))
+        console.print(Padding(Line(" | ".join(_named(example)), style="dim"), (0, 0, 0, 4)))
     if len(examples.items) > SHOWN_EXAMPLES:
         console.print(Line(f"  and {len(examples.items) - SHOWN_EXAMPLES:,} more", style="dim"))
 
@@ -136,7 +137,8 @@ def _facts(console: Console, facts: dict[str, Any]) -> None:
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for name, value in facts.items():
-        grid.add_row(escape(printable(name)), Line(printable(cell(value))))
+        text = printable(cell(value))
+        grid.add_row(escape(printable(name)), Line(text if len(text) <= MOST_FACT else text[: MOST_FACT - 1] + "…"))
     console.print(grid)
 
 

@@ -79,8 +79,10 @@ def cell(value: Any, *, signed: bool = False) -> str:
         value = value.item()
     if isinstance(value, int | float):
         return number(value, signed=signed)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {cell(v)}" for k, v in value.items() if v not in ("", None))
     if isinstance(value, list | tuple):
-        return ", ".join(cell(v) for v in value)
+        return (" · " if any(isinstance(v, Mapping) for v in value) else ", ").join(cell(v) for v in value)
     return str(value)
 
 

@@ -1,0 +1,22 @@
+"""`tellapart evaluate`: the figures of a run on held-out items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")] = Path("runs/latest"),
+    part: Annotated[str, typer.Option("--part", help="Part of the split: test, validation or train.")] = "test",
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Measure a run on held-out items, with intervals, ties and near twins."""
+    from tellapart import runs
+    from tellapart.cli._say import show, stages
+
+    with stages() as shown:
+        report = runs.evaluate(run, part=part, stages=shown)
+    show(report, as_json=json)

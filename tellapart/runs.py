@@ -1,0 +1,281 @@
+"""What can be asked of a run folder afterwards: its vectors, figures on held-out items, audits, why a figure is so."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError, TellapartError, near
+from tellapart.core.features import unit_rows
+from tellapart.core.needs import require
+from tellapart.core.parts import card_of, make, parse_spec
+from tellapart.core.progress import Silence, Stages
+from tellapart.core.report import Figure, Report, Table, Text
+
+LATEST = Path("runs/latest")
+MOST_BYTES = 100_000_000
+PIXELS = 48
+SIDES = ("query", "document")
+
+
+class Run:
+    """A run folder, opened: its collection, its model, and the vectors of both, computed when they are asked for.
+
+    Raises:
+        TellapartError: the folder holds no run.
+    """
+
+    def __init__(self, folder: str | Path, *, stages: Stages | None = None) -> None:
+        self.folder = Path(folder)
+        self.stages = stages or Silence()
+        if not (self.folder / "model").is_dir() or not (self.folder / "collection").is_dir():
+            raise TellapartError(f"{self.folder} holds no run; make one: tellapart run PATH --out {self.folder}")
+        self.collection = Collection.open(self.folder / "collection")
+
+    @cached_property
+    def model(self) -> Any:
+        """The trained `Model`."""
+        from tellapart.engine.model import Model
+
+        return Model.load(self.folder / "model")
+
+    @cached_property
+    def features(self) -> dict[str, np.ndarray]:
+        """[n, width] frozen features by side, kept by content and read back where they were computed before."""
+        sides = self.collection.sides()
+        found = {"query": self.embedded(sides.query.column, self.model.encoders[sides.query.modality])}
+        if sides.same_space:
+            found["document"] = found["query"]
+        else:
+            found["document"] = self.embedded(sides.document.column, self.model.encoders[sides.document.modality])
+        return found
+
+    @cached_property
+    def vectors(self) -> dict[str, np.ndarray]:
+        """[n, dim] unit vectors of the trained space by side."""
+        return {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
+
+    def embedded(self, column: str, encoder: Any) -> np.ndarray:
+        """[n, width] vectors of a column under a frozen encoder."""
+        from tellapart.data.spool import cache_folder
+        from tellapart.engine.embed import embed
+
+        with self.stages.stage(f"embed {column}") as told:
+            return embed(self.collection, column, encoder, cache=cache_folder(None, "embeddings"), progress=told)
+
+    def rows(self, part: str) -> np.ndarray:
+        """Row numbers of a part of the split; none of them raises `DataError`."""
+        if "split" not in self.collection.columns:
+            raise DataError("the collection has no column 'split'")
+        found = np.flatnonzero(np.asarray(self.collection.values("split"), dtype=object) == part)
+        if not len(found):
+            raise DataError(f"no item is in the part {part!r}; {near(part, set(self.collection.values('split')))}")
+        return found
+
+
+def evaluate(folder: str | Path = LATEST, *, part: str = "test", stages: Stages | None = None) -> Report:
+    """Retrieval figures of a run on a part of its split, with intervals, ties and near twins of training items.
+
+    Args:
+        part: `test`, `validation` or `train`.
+
+    Raises:
+        TellapartError: no run in the folder, no items in the part.
+    """
+    require("torch", "evaluating a run")
+    from tellapart.engine.evaluate import Relevant, near_twins, retrieval, summary
+    from tellapart.engine.trial import directions, held_out
+
+    run = Run(folder, stages=stages)
+    run.rows(part)
+    rows, train = held_out(run.collection, part), run.rows("train")
+    sides = run.collection.sides()
+    target = run.collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
+    groups = run.collection.numbers("group") if "group" in run.collection.columns else None
+    report = Report(f"Figures on the part {part}: {len(rows)} items")
+    for name, asking, asked in directions(run.collection):
+        alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
+        q, k = (run.vectors[side][rows] for side in (asking, asked))
+        figures = retrieval(q, k, Relevant.by_target(target, target), **alone)
+        twins = None
+        if part != "train":
+            frozen = run.features[asking]
+            both = (groups[rows], groups[train]) if groups is not None else None
+            twins = near_twins(unit_rows(np.asarray(frozen[rows])), unit_rows(np.asarray(frozen[train])), groups=both)
+        found = summary(figures, twins=twins, clusters=groups[rows] if groups is not None else None)
+        report.add(Text(name, "verdict"), *found.blocks)
+        report.facts[f"{name}: tied cuts"] = found.facts["tied cuts"]
+    report.facts["run"] = str(folder)
+    return report
+
+
+def audit(
+    spec: str, folder: str | Path = LATEST, *, other: str = "", seed: int = 0, stages: Stages | None = None
+) -> Report:
+    """Run an audit part over a run.
+
+    Args:
+        spec: the part, such as `mmvp(pairs=50)`.
+        other: a second encoder of the same modality, where the part compares two.
+
+    Raises:
+        PartError: no such audit.
+        DataError: the run lacks what the part needs.
+    """
+    card = card_of("audit", parse_spec(spec)[0])
+    run = Run(folder, stages=stages)
+    held = _Held(run, other)
+    missing = [name for name in card.traits if name in _Held.NAMES and name not in held]
+    # A part may do with something else in place of a second encoder; it says so itself when it cannot.
+    if missing and missing != ["other"]:
+        raise DataError(
+            f"{card.name} needs {', '.join(missing)}, which this run does not have; it has {', '.join(held)}"
+        )
+    report: Report = make("audit", spec)(held, run.collection, seed=seed)
+    return report
+
+
+class _Held(Mapping[str, np.ndarray]):
+    """The vectors of a run by the names that audits know; each is computed when it is asked for."""
+
+    NAMES = ("query", "document", "image", "text", "other", "pixels")
+
+    def __init__(self, run: Run, other: str) -> None:
+        self.run = run
+        self.other = other
+        self.sides = run.collection.sides()
+        self.side_of = {self.sides.document.modality: "document", self.sides.query.modality: "query"}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name for name in self.NAMES if name in self)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        if name in SIDES:
+            return True
+        if name == "other":
+            return bool(self.other)
+        return name in self.side_of or (name == "pixels" and "image" in self.side_of)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self:
+            raise KeyError(name)
+        if name in SIDES:
+            return np.asarray(self.run.features[name])
+        if name in self.side_of:
+            return self.run.vectors[self.side_of[name]]
+        if name == "other":
+            encoder = make("encode", self.other)
+            side = next(s for s in (self.sides.query, self.sides.document) if s.modality == encoder.modality)
+            return np.asarray(self.run.embedded(side.column, encoder))
+        return self._pixels()
+
+    def _pixels(self) -> np.ndarray:
+        from tellapart.data.images import image_source, open_image
+
+        side = next(s for s in (self.sides.query, self.sides.document) if s.modality == "image")
+        out = np.empty((len(self.run.collection), PIXELS, PIXELS, 3), dtype=np.uint8)
+        with self.run.stages.stage("look at the pictures") as told:
+            for row, value in enumerate(self.run.collection.values(side.column)):
+                image = open_image(image_source(value, self.run.collection.root), at_least=2 * PIXELS)
+                out[row] = np.asarray(image.resize((PIXELS, PIXELS)))
+                told(row + 1, len(out))
+        return out
+
+
+def why(folder: str | Path = LATEST, figure: str = "") -> Report:
+    """What a figure of a run came from: data, recipe, seed, versions; what is different now; how to run it again.
+
+    Args:
+        figure: its name or part of it; empty: all figures of the run.
+
+    Raises:
+        TellapartError: no run in the folder, or no figure of that name.
+    """
+    folder = Path(folder)
+    manifest, told = (_read(folder / name) for name in ("manifest.json", "report.json"))
+    figures = list(_figures(told.get("blocks", [])))
+    chosen = [row for row in figures if figure.lower() in f"{row[0]} {row[1]}".lower()]
+    if figure and not chosen:
+        names = {row[1] for row in figures}
+        raise TellapartError(f"{folder} has no figure {figure!r}; {near(figure, names)}")
+    report = Report(f"Why the figures of {folder} are what they are")
+    report.add(Table("Figures", ["where", "figure", "value", "over"], chosen))
+    differences = list(_different_now(folder, manifest))
+    if differences:
+        report.add(Table("Different now", ["what", "then", "now"], differences))
+        report.add(Text("Run again here, the figures may come out differently.", "warning"))
+    else:
+        report.add(Text("Data and versions are those of the run."))
+    report.add(Text(f"Run it again: {_command(folder, manifest)}", "next"))
+    recipe = manifest.get("recipe") or {}
+    report.facts = {name: value for name, value in manifest.items() if not isinstance(value, dict | list)}
+    report.facts |= {f"recipe: {name}": value for name, value in recipe.items() if value != ""}
+    report.facts |= {f"version: {name}": value for name, value in (manifest.get("versions") or {}).items()}
+    return report
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise TellapartError(f"{file} is too large to be one that a run wrote")
+        held = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TellapartError(f"{file.parent} holds no run (no {file.name}); make one: tellapart run PATH") from None
+    except ValueError as error:
+        raise TellapartError(f"{file} is damaged: {error}. Make the run again") from None
+    if not isinstance(held, dict):
+        raise TellapartError(f"{file} is damaged: it holds no facts. Make the run again")
+    return held
+
+
+def _figures(blocks: list[Any]) -> Iterator[list[Any]]:
+    """[where, name, figure, count] of every figure of a report, those in tables too."""
+    for block in blocks:
+        if block.get("block") == "figure":
+            yield ["", *_figure(block)]
+        for row in block.get("rows", ()):
+            label = row[0] if row and isinstance(row[0], str) else ""
+            for cell in row:
+                if isinstance(cell, dict) and "value" in cell:
+                    yield [" · ".join(t for t in (block.get("title"), label) if t), *_figure(cell)]
+
+
+def _figure(held: dict[str, Any]) -> list[Any]:
+    value = held["value"] if held["value"] is not None else float("nan")
+    made = Figure(held.get("name", ""), value, held.get("low"), held.get("high"), unit=held.get("unit", ""))
+    return [made.name, made, held.get("count") or None]
+
+
+def _different_now(folder: Path, manifest: dict[str, Any]) -> Iterator[list[Any]]:
+    import importlib.metadata
+    import platform
+
+    try:
+        now = Collection.open(folder / "collection").fingerprint
+    except DataError:
+        now = "missing"
+    if now != manifest.get("data"):
+        yield ["data", manifest.get("data"), now]
+    for name, then in (manifest.get("versions") or {}).items():
+        try:
+            found = platform.python_version() if name == "python" else importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "not installed"
+        if found != then:
+            yield [name, then, found]
+
+
+def _command(folder: Path, manifest: dict[str, Any]) -> str:
+    source, seed = str(manifest.get("source", "PATH")), manifest.get("seed", 0)
+    recipe, out = folder / "recipe.toml", folder.with_name(f"{folder.name}-again")
+    return shlex.join(["tellapart", "run", source, "--recipe", str(recipe), "--seed", str(seed), "--out", str(out)])

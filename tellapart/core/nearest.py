@@ -6,13 +6,17 @@ once with the worst score that still counts, and only what passes is looked at a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 COLUMNS = 4096
 ROUNDING = 2.0**-24
 PAIRS_A_CHUNK = 8192
+NUMBERS_TO_OVERLAP = 1_000_000
 
 
 def exact_scores(q: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -54,7 +58,7 @@ def nearest(
     Scores closer than float32 can tell apart are computed again in one fixed order, so that equal vectors tie exactly.
 
     Args:
-        q: [n, d] float32, a block of rows: memory is n x (columns + 8 k) numbers.
+        q: [n, d] float32, a block of rows: memory is n x (2 columns + 12 k) numbers.
         parts: arrays [m_i, d] that stand one under the other, in memory or memory-mapped, of any float type.
         k: how many; fewer are given where fewer columns are kept.
         keep: [m] bool, the columns that count; None: all.
@@ -73,23 +77,43 @@ def nearest(
     q = np.ascontiguousarray(q, np.float32)
     band = 2 * resolution(q, longest_row(parts) if longest is None else longest)
     pool = _Pool(n, k, band, ranks)
-    scores = np.empty(n * max(columns, pool.first), np.float32)
+    turns = 2 if n * columns >= NUMBERS_TO_OVERLAP else 1
+    buffers = [np.empty(n * max(columns, pool.first), np.float32) for _ in range(turns)]
     passing = np.empty(n * max(columns, pool.first), bool)
-    for start, block in _blocks(parts, pool.first, columns):
-        width = len(block)
-        s, above = scores[: n * width].reshape(n, width), passing[: n * width].reshape(n, width)
-        np.matmul(q, block.T, out=s)
-        kept = None if keep is None else keep[start : start + width]
+
+    def select(s: np.ndarray, start: int) -> None:
+        kept = None if keep is None else keep[start : start + s.shape[1]]
         if kept is not None and not kept.any():
-            continue
+            return
         if not pool.full:
-            pool.merge_whole(np.arange(n), s if kept is None else np.where(kept, s, -np.inf), start)
-            continue
-        np.greater_equal(s, pool.cut, out=above)
+            pool.merge_whole(np.arange(n), s.copy() if kept is None else np.where(kept, s, -np.inf), start)
+            return
+        above = np.greater_equal(s, pool.cut, out=passing[: s.size].reshape(s.shape))
         if kept is not None:
             above &= kept
         pool.merge(s, above, start)
+
+    with _worker(turns > 1) as do:
+        waiting: Any = None
+        for turn, (start, block) in enumerate(_blocks(parts, pool.first, columns)):
+            s = buffers[turn % turns][: n * len(block)].reshape(n, len(block))
+            np.matmul(q, block.T, out=s)
+            if waiting is not None:
+                waiting.result()
+            waiting = do(select, s, start)
+        if waiting is not None:
+            waiting.result()
     return pool.finish(q, parts)
+
+
+@contextmanager
+def _worker(wanted: bool) -> Iterator[Callable[..., Any]]:
+    """A thread that selects while the next block is multiplied; blocks are selected in their order all the same."""
+    if not wanted:
+        yield lambda call, *arguments: call(*arguments)
+        return
+    with ThreadPoolExecutor(1, "select") as pool:
+        yield pool.submit
 
 
 def take(parts: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:

@@ -16,13 +16,15 @@ import numpy as np
 
 from tellapart.core.errors import DataError, near
 from tellapart.core.hits import Hits
-from tellapart.core.nearest import exact_scores, nearest, take
+from tellapart.core.nearest import COLUMNS, exact_scores, nearest, take
 
 Filter = Iterable[str] | Callable[[np.ndarray], np.ndarray]
 
 CURRENT = "current.json"
 QUERIES_A_BLOCK = 512
 UNIT = 1e-4
+LONGEST = 1 + UNIT
+NUMBERS_A_BLOCK = 500_000
 FEW = 256
 FEW_SHARE = 0.05
 DEAD_SHARE = 0.2
@@ -138,7 +140,7 @@ class VectorIndex:
 
     def search_exactly(self, z: np.ndarray, k: int) -> Hits:
         """What `search` would give if it compared every item: the oracle that recall is measured against."""
-        return self._search(z, k, self._alive, lambda z, k, allowed: self._all_of(z, k, np.flatnonzero(allowed)))
+        return self._search(z, k, self._alive, self._all_of)
 
     def save(self, folder: str | Path) -> Path:
         """Write the index as a new version beside the one that is there, then make it the one that is read.
@@ -257,7 +259,7 @@ class VectorIndex:
         """Rows and scores of the k best of a block of queries."""
         total, count = len(allowed), int(np.count_nonzero(allowed))
         if count <= max(FEW, FEW_SHARE * total):
-            return self._all_of(z, k, np.flatnonzero(allowed))
+            return self._all_of(z, k, allowed)
         rows = np.full((len(z), k), -1, np.int64)
         scores = np.full((len(z), k), -np.inf, np.float32)
         open_, wanted = np.arange(len(z)), k
@@ -265,7 +267,7 @@ class VectorIndex:
         while len(open_):
             found = self._candidates(z[open_], wanted, mask) if wanted < total else None
             if found is None:
-                rows[open_], scores[open_] = self._all_of(z[open_], k, np.flatnonzero(allowed))
+                rows[open_], scores[open_] = self._all_of(z[open_], k, allowed)
                 break
             if mask is not None:
                 found = np.where((found >= 0) & mask[found], found, -1)
@@ -274,13 +276,17 @@ class VectorIndex:
             wanted *= 4
         return rows, scores
 
-    def _all_of(self, z: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compare with these rows and no others."""
-        if len(rows) > FEW_SHARE * len(self._ids):
-            mask = np.zeros(len(self._ids), bool)
-            mask[rows] = True
-            return self._exact(z, nearest(z, self._parts, k, keep=mask, ranks=self._order)[1], k)
-        _, best = nearest(z, [take(self._parts, rows)], k, ranks=self._order[rows])
+    def _all_of(self, z: np.ndarray, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compare with all allowed rows; few of them are taken together first."""
+        count = int(np.count_nonzero(allowed))
+        columns = max(COLUMNS, NUMBERS_A_BLOCK // len(z))
+        if count > FEW_SHARE * len(allowed):
+            keep = None if count == len(allowed) else allowed
+            best = nearest(z, self._parts, k, keep=keep, ranks=self._order, longest=LONGEST, columns=columns)[1]
+            return self._exact(z, best, k)
+        rows = np.flatnonzero(allowed)
+        few = take(self._parts, rows)
+        best = nearest(z, [few], k, ranks=self._order[rows], longest=LONGEST, columns=columns)[1]
         return self._exact(z, rows[best], k)
 
     def _exact(self, z: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

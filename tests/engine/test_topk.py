@@ -139,3 +139,25 @@ def test_bad_input_is_refused_in_words():
         topk(q, k, 1)
     with pytest.raises(DataError, match="matrix"):
         topk(q[0], q, 1)
+
+
+def test_selecting_beside_the_product_gives_the_same_bits(monkeypatch):
+    rng = np.random.default_rng(4)
+    q, k = unit(rng, 50), unit(rng, 9000)
+    keep = rng.random(9000) < 0.7
+    alone = topk(q, k, 40, keep=keep, columns=512)
+    monkeypatch.setattr("tellapart.core.nearest.NUMBERS_TO_OVERLAP", 1)
+    beside = topk(q, k, 40, keep=keep, columns=512)
+    np.testing.assert_array_equal(beside[0], alone[0])
+    np.testing.assert_array_equal(beside[1], alone[1])
+
+
+def test_a_failure_while_selecting_is_not_swallowed(monkeypatch):
+    def broken(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("tellapart.core.nearest.NUMBERS_TO_OVERLAP", 1)
+    monkeypatch.setattr("tellapart.core.nearest._Pool.merge", broken)
+    rng = np.random.default_rng(4)
+    with pytest.raises(MemoryError, match="no room"):
+        topk(unit(rng, 5), unit(rng, 9000), 4)

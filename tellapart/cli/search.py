@@ -80,12 +80,12 @@ def _show(service: Service, found: Results) -> None:
 
     console = Console()
     for note in found.notes:
-        console.print(Text(note))
+        console.print(Text(note), soft_wrap=True)
     if found.nothing_here:
         best = found.closest[0]
         likely = f", {best.probability:.0%} likely to match" if best.probability is not None else ""
         near = f"; the closest is {service.item(best.id).caption!r} ({best.score:.3f}{likely})" if found.closest else ""
-        console.print(Text(f"nothing here: none of {found.searched} items is likely to match{near}"))
+        console.print(Text(f"nothing here: none of {found.searched} items is likely to match{near}"), soft_wrap=True)
         return
     if not found.results:
         return
@@ -110,4 +110,4 @@ def _show(service: Service, found: Results) -> None:
         table.add_row(*(Text(c) for c in cells), style="" if result.passes else "dim")
     console.print(table)
     if root is not None and any(_path(service, r.id) for r in found.results):
-        console.print(Text(f"paths are below {root}", style="dim"))
+        console.print(Text(f"paths are below {root}", style="dim"), soft_wrap=True)

@@ -533,8 +533,9 @@ async function start() {
   $("words").disabled = !byWords;
   $("words").placeholder = byWords ? `Search ${things(about.items, "item")}${byPicture && innerWidth > 640 ? " by words or a picture" : ""}` : "Paste or drop a picture, or choose one";
   $("choose").hidden = !byPicture;
-  const from = [about.about.attribution || about.about.name, about.about.licence].filter(Boolean).join(", ");
-  $("about").textContent = [things(about.items, "item"), about.calibrated && "calibrated", from].filter(Boolean).join(" · ");
+  const { name, attribution, licence } = about.about;
+  const facts = [things(about.items, "item"), about.calibrated && "calibrated", attribution || name, licence && `licence: ${licence}`];
+  $("about").textContent = facts.filter(Boolean).join(" · ");
   $("help-score").textContent = about.calibrated
     ? "The percentage beside a result is the calibrated probability that it matches; where it is missing, a number from −1 to 1 says how similar it is."
     : "The number beside a result says how similar it is to what is asked for, from −1 to 1.";

@@ -115,7 +115,8 @@ export class Panel {
   }
 
   facts(item) {
-    const rows = Object.entries(item.columns).filter(([, value]) => value !== null && value !== "" && value.length !== 0);
+    const above = new Set([null, "", item.text, item.caption]);
+    const rows = Object.entries(item.columns).filter(([name, value]) => name === "id" || !(above.has(value) || value.length === 0));
     return el("dl", { class: "facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, said(name)), this.fact(name, value))));
   }
 
@@ -138,11 +139,11 @@ export class Panel {
     place?.replaceChildren(
       el("h3", {}, "Nearest to it"),
       el(
-        "ul", {},
+        "ul", { class: item.modality === "text" ? "told" : "" },
         ...found.results.map((r) =>
           el("li", {}, el(
             "button", { type: "button", class: "tile", title: `${r.caption} (${r.score.toFixed(2)})`, "aria-label": `Open ${r.caption}`, onclick: () => this.act.open(r.id) },
-            r.picture ? picture(r, 192, { alt: "" }) : el("span", { class: "words" }, r.text),
+            r.picture && item.modality === "image" ? picture(r, 192, { alt: "" }) : el("span", { class: "words" }, r.text),
           )),
         ),
       ),

@@ -3,8 +3,8 @@
     python benchmarks/index.py [--glosses 30000] [--repeats 3]
 
 Vectors are MiniLM's of WordNet glosses (Debian's wordnet-base), or, where those are not installed, of the OpenMoji
-names; 500 are kept aside as queries. Truth is a comparison with every item. Each measurement is repeated and the indexes
-take turns, so that a slow moment meets all of them.
+names; 500 are kept aside as queries. Truth is a comparison with every item. Each measurement is repeated and the
+indexes take turns, so that a slow moment meets all of them.
 """
 
 from __future__ import annotations

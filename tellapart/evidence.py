@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tellapart.core.errors import DataError, PartError, TellapartError, near
+from tellapart.core.files import write_atomically
 from tellapart.core.parts import card_of, cards, parse_spec
 from tellapart.core.progress import Silence, Stages
 
@@ -311,15 +312,17 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> dict[str, Any]:
-    """`commit` (None outside a checkout) and `dirty`: whether the package's sources differ from it."""
+    """`commit` (None outside a checkout) and `dirty`: whether a source of the package in use differs from it."""
     root = Path(__file__).parents[1]
+    files = {getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("tellapart")}
 
     def git(*words: str) -> str:
         ran = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=30, check=True)
         return ran.stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "tellapart"))}
+        used = [f for f in files if f and Path(f).is_relative_to(root)]
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", *used))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 
@@ -348,16 +351,8 @@ def _round(value: float) -> float:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    """Write JSON atomically."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1, ensure_ascii=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, file)
+        write_atomically(file, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise DataError(f"cannot write {file}: {error.strerror or error}; what was finished is kept") from None

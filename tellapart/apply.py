@@ -1,0 +1,389 @@
+"""Classifiers, detectors and selections on a collection of one's own: what `classify`, `detect` and `select` do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.collection import Collection, Side
+from tellapart.core.errors import DataError, PartError, near
+from tellapart.core.parts import card_of, make, parse_spec
+from tellapart.core.progress import Progress, Silence, Stages
+from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
+
+LATEST = Path("runs/latest")
+MOST_CLASSES = 10_000
+SHOWN = 12
+WRITERS = (".jsonl", ".csv", ".parquet")
+
+
+def classify(
+    source: str | Path = LATEST,
+    *,
+    by: str,
+    part: str = "clip-gda",
+    column: str = "",
+    encoder: str = "",
+    seed: int = 0,
+    stages: Stages | None = None,
+) -> Report:
+    """Fit a classifier on the training items of a collection and measure it on items held out by duplicate group.
+
+    Args:
+        source: the folder of a run, whose trained vectors and split are used, or what `read` takes: then a frozen
+            encoder gives the vectors and the collection is split here.
+        by: the column of labels; items without one are left out.
+        part: spec of a `classify` part.
+        column: what to embed; empty: `image`, or else `text`.
+        encoder: spec of a frozen encoder; empty: `lite0` for pictures, `minilm` for texts.
+
+    Returns:
+        Accuracy beside that of the nearest mean and of the commonest class, with intervals over duplicate groups,
+        recall of every class, and the classes most often taken for each other.
+
+    Raises:
+        DataError: no such column, fewer than two classes, or no class on both sides of the split.
+    """
+    from tellapart.engine import intervals
+
+    stages = stages or Silence()
+    make("classify", part)
+    collection, x = _vectors(source, by, column, encoder, seed, stages)
+    y, sides = np.asarray(collection.values(by)), np.asarray(collection.values("split"))
+    groups = collection.numbers("group")
+    train, test = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "test")
+    known = np.isin(y[test], y[train])
+    if not known.any():
+        raise DataError(f"no value of {by!r} stands in both train and test: the split keeps equal values together")
+    with stages.stage(f"fit {parse_spec(part)[0]}"):
+        said = make("classify", part).fit(x[train], y[train]).predict(x[test])
+        plain = make("classify", "nearest-mean").fit(x[train], y[train]).predict(x[test])
+    values, counts = np.unique(y[train], return_counts=True)
+    right = (said == y[test]).astype(float)
+    report = Report(f"Classes by {by}: {part} on {len(test)} held-out items")
+    for name, hit in (
+        (part, right),
+        ("nearest-mean", plain == y[test]),
+        ("the commonest class", values[counts.argmax()] == y[test]),
+    ):
+        low, high = intervals.bootstrap(np.asarray(hit, dtype=float), clusters=groups[test])
+        report.add(Figure(f"accuracy, {name}", float(np.mean(hit)), *_finite(low, high), len(test)))
+    difference = intervals.paired(np.asarray(plain == y[test], dtype=float), right, clusters=groups[test])
+    report.add(Text(f"{part} against nearest-mean: {intervals.verdict(*difference[1:])}.", "verdict"))
+    if not known.all():
+        report.add(Text(f"{(~known).sum()} held-out items are of classes with no training item; all count as wrong."))
+    report.add(_by_class(y[test], said, dict(zip(values.tolist(), counts.tolist(), strict=True))))
+    report.add(_confusions(collection.ids[test], y[test], said))
+    report.facts = {"items": len(collection), "classes": len(np.unique(y)), "train": len(train), "test": len(test),
+                    "part": part, "seed": seed}  # fmt: skip
+    return report
+
+
+def detect(
+    run: str | Path,
+    source: str | Path,
+    *,
+    score: str = "knn",
+    by: str = "",
+    false_alarms: float = 0.05,
+    out: str | Path | None = None,
+    stages: Stages | None = None,
+) -> Report:
+    """Find the items of a collection that are like nothing a run holds.
+
+    The score is fitted on the vectors of the run's training items. The threshold lets all but a share `false_alarms` of
+    its validation items through, and the share that is really stopped is measured on its test items.
+
+    Args:
+        run: the folder of a run.
+        source: the new collection, as `read` takes it.
+        score: spec of a `score` part that finds the unknown.
+        by: the column of labels, where the score needs them; empty: the run's own target.
+        out: a .jsonl, .csv or .parquet file for id, score and unknown of every new item.
+
+    Raises:
+        DataError: the run or the new collection lacks what is needed.
+    """
+    from tellapart.data.sources import read
+    from tellapart.engine import intervals
+    from tellapart.runs import Run
+
+    stages = stages or Silence()
+    if not 0 < false_alarms < 1:
+        raise DataError(f"false alarms are a share between 0 and 1, not {false_alarms}")
+    card = _scores(score, "unknown")
+    _check_writable(out)
+    opened = Run(run, stages=stages)
+    side = opened.collection.sides().document
+    labels = _labels(opened, by) if "labels" in card.traits else None
+    z = opened.vectors["document"]
+    train = opened.rows("train")
+    if labels is not None:
+        train = train[[labels[r] is not None for r in train]]
+    with stages.stage(f"fit {card.name}"):
+        y = None if labels is None else np.asarray([labels[r] for r in train])
+        fitted = make("score", score).fit(z[train], y)
+    held = [fitted.score(z[opened.rows(part)]) for part in ("validation", "test")]
+    threshold = float(np.quantile(held[0], 1 - false_alarms, method="higher"))
+    with stages.stage("read") as told:
+        new = read(source, progress=_untitled(told))
+    if side.column not in new.columns:
+        raise DataError(f"the run searches {side.column!r}, and {source} has {', '.join(new.columns)}")
+    found = fitted.score(opened.model.project("document", _embedded(new, side, opened.model, stages)))
+    unknown = found > threshold
+    stopped = (held[1] > threshold).astype(float)
+    low, high = intervals.bootstrap(stopped, clusters=opened.collection.numbers("group")[opened.rows("test")])
+    report = Report(f"Unknown items by {score}: {int(unknown.sum())} of {len(new)}")
+    report.add(
+        Figure("unknown share", float(unknown.mean()), count=len(new), note="of the new collection"),
+        Figure("false alarms on held-out items", float(stopped.mean()), *_finite(low, high), len(stopped)),
+        Figure("threshold", threshold, note=f"stops {false_alarms:.1%} of {len(held[0])} validation items"),
+    )
+    if len(held[0]) * false_alarms < 1:
+        report.add(Text(f"{len(held[0])} validation items are too few for a rate of {false_alarms:.1%}.", "warning"))
+    order = np.argsort(-found, kind="stable")[:SHOWN]
+    rows = [[new.ids[r], float(found[r]), "unknown" if unknown[r] else "known"] for r in order]
+    report.add(Table("The least known", ["id", "score", ""], rows))
+    report.facts = {"run": str(run), "score": score, "new items": len(new), "problems": len(new.problems)}
+    if out is not None:
+        made = Collection.of({"id": new.ids.tolist(), "score": found, "unknown": unknown})
+        report.facts["written"] = str(_written(made, Path(out)))
+    return report
+
+
+def select(
+    source: str | Path,
+    *,
+    like: str | Path,
+    keep: str = "20%",
+    score: str = "dsir",
+    column: str = "",
+    out: str | Path | None = None,
+    seed: int = 0,
+    stages: Stages | None = None,
+) -> Report:
+    """Pick the texts of a pool that are most use for a target.
+
+    Args:
+        source: the pool, as `read` takes it.
+        like: a collection of texts that are wanted.
+        keep: how many, as a number or a share such as `20%`.
+        score: spec of a `score` part on texts that finds the target; one with `select` draws, others take the highest.
+        column: the text column of both; empty: `text`, or else `anchor`.
+        out: a .jsonl, .csv or .parquet file for the selected items.
+
+    Raises:
+        DataError: no texts, or a number that cannot be kept.
+    """
+    stages = stages or Silence()
+    card = _scores(score, "target")
+    _check_writable(out)
+    pool, target = (_texts(which, column, stages) for which in (source, like))
+    n = _how_many(keep, len(pool[0]))
+    with stages.stage(f"fit {card.name}"):
+        texts, wanted = pool[1], target[1]
+        part = make("score", score).fit(wanted + texts, [True] * len(wanted) + [False] * len(texts))
+    with stages.stage("score"):
+        values = part.score(texts)
+    rng = np.random.default_rng(seed)
+    if "select" in card.traits:
+        rows = part.select(texts, n, rng=rng)
+    else:
+        rows = np.sort(np.argsort(-values, kind="stable")[:n])
+    report = Report(f"{n} of {len(texts)} texts like {like}")
+    report.add(Figure("kept", n / len(texts), count=len(texts)))
+    if hasattr(part, "kl_reduction"):
+        usual = rng.choice(len(texts), n, replace=False)
+        nearer = part.kl_reduction([texts[r] for r in rows], [texts[r] for r in usual])
+        report.add(Figure("nearer to the target than a random selection", nearer, unit="nats", count=n))
+    best = rows[np.argsort(-values[rows], kind="stable")][:SHOWN]
+    rest = np.setdiff1d(np.arange(len(texts)), rows)
+    worst = rest[np.argsort(values[rest], kind="stable")][:SHOWN]
+    for title, some in (("Most like the target", best), ("Least like it, left out", worst)):
+        report.add(
+            Table(title, ["id", "score", "text"], [[pool[0].ids[r], float(values[r]), texts[r][:120]] for r in some])
+        )
+    report.facts = {"pool": len(texts), "target": len(wanted), "score": score, "seed": seed}
+    if out is not None:
+        report.facts["written"] = str(_written(pool[0].take(rows).with_column("score", values[rows]), Path(out)))
+    return report
+
+
+def _vectors(
+    source: str | Path, by: str, column: str, encoder: str, seed: int, stages: Stages
+) -> tuple[Collection, np.ndarray]:
+    """Items that have a label, with `group` and `split`, and their vectors row by row."""
+    if (Path(source) / "model").is_dir():
+        from tellapart.runs import Run
+
+        if column or encoder:
+            raise DataError(
+                "a run has its own vectors: leave --column and --encoder out, or give the collection itself"
+            )
+        opened = Run(source, stages=stages)
+        rows = _labelled(opened.collection, by)
+        opened.rows("test")
+        return opened.collection.take(rows), opened.vectors["document"][rows]
+    from tellapart.data.identity import curate
+    from tellapart.data.sources import read
+    from tellapart.data.splits import split
+
+    with stages.stage("read") as told:
+        collection = read(source, progress=_untitled(told))
+    collection = collection.take(_labelled(collection, by))
+    with stages.stage("look for duplicates") as told:
+        collection = curate(collection, progress=_untitled(told))
+    column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns and c != by), "")
+    if not column:
+        raise DataError(f"which column is embedded? name one with --column: {', '.join(collection.columns)}")
+    # Labels keep their shares and no duplicate group is cut; concepts are, since they may be the labels themselves.
+    collection = split(collection.with_column("label", collection[by]), seed=seed, by="group")
+    spec = encoder or ("lite0" if column == "image" else "minilm")
+    if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
+        raise PartError(f"{spec} is no frozen encoder")
+    return collection, _embed(collection, column, make("encode", spec), stages)
+
+
+def _labelled(collection: Collection, by: str) -> np.ndarray:
+    values = collection.values(by)
+    rows = np.asarray([r for r, v in enumerate(values) if v is not None], dtype=np.int64)
+    distinct = {values[r] for r in rows if not isinstance(values[r], list | dict | bytes)}
+    if not 2 <= len(distinct) <= MOST_CLASSES:
+        raise DataError(
+            f"{by!r} holds {len(distinct)} different labels; a classifier needs between 2 and {MOST_CLASSES}"
+        )
+    return rows
+
+
+def _labels(opened: Any, by: str) -> list[Any]:
+    collection = opened.collection
+    name = by or collection.sides().target or ("label" if "label" in collection.columns else "")
+    if not name:
+        raise DataError(f"the score needs labels: name their column with --by: {', '.join(collection.columns)}")
+    values: list[Any] = collection.values(name)
+    return values
+
+
+def _scores(spec: str, what: str) -> Any:
+    """The card of a score part that finds `what`; another is refused with those that do."""
+    from tellapart.core.parts import cards
+
+    card = card_of("score", parse_spec(spec)[0])
+    if what not in card.traits:
+        fitting = [name for name, c in cards("score").items() if what in c.traits]
+        raise PartError(f"{card.name} does not score what is {what}; {near(card.name, fitting)}")
+    make("score", spec)
+    return card
+
+
+def _embed(collection: Collection, column: str, encoder: Any, stages: Stages) -> np.ndarray:
+    from tellapart.data.spool import cache_folder
+    from tellapart.engine.embed import embed
+
+    with stages.stage(f"embed {column}") as told:
+        return embed(collection, column, encoder, cache=cache_folder(None, "embeddings"), progress=told)
+
+
+def _embedded(collection: Collection, side: Side, model: Any, stages: Stages) -> np.ndarray:
+    return np.asarray(_embed(collection, side.column, model.encoders[side.modality], stages))
+
+
+def _texts(source: str | Path, column: str, stages: Stages) -> tuple[Collection, list[str]]:
+    from tellapart.data.sources import read
+
+    with stages.stage(f"read {Path(str(source)).name}") as told:
+        collection = read(source, progress=_untitled(told))
+    name = column or next((c for c in ("text", "anchor") if c in collection.columns), "")
+    if not name:
+        raise DataError(f"{source} has no texts; name their column with --column: {', '.join(collection.columns)}")
+    rows = [r for r, text in enumerate(collection.values(name)) if isinstance(text, str) and text.strip()]
+    if not rows:
+        raise DataError(f"the column {name!r} of {source} holds no texts")
+    kept = collection.take(rows)
+    return kept, kept.values(name)
+
+
+def _how_many(keep: str, of: int) -> int:
+    """`"20%"` or `"500"` as a number of items."""
+    try:
+        share = keep.strip().endswith("%")
+        value = float(keep.strip().rstrip("%"))
+        n = round(value / 100 * of) if share else int(keep)
+    except ValueError:
+        raise DataError(f"write --keep as a number of items or a share such as 20%, not {keep!r}") from None
+    if not 1 <= n <= of:
+        raise DataError(f"cannot keep {n} of {of} texts: --keep {keep}")
+    return n
+
+
+def _by_class(truth: np.ndarray, said: np.ndarray, trained: dict[Any, int]) -> Table:
+    rows = []
+    for label in np.unique(truth):
+        mine = truth == label
+        rows.append([str(label), trained.get(label.item(), 0), int(mine.sum()), float((said[mine] == label).mean())])
+    rows.sort(key=lambda row: (row[3], row[0]))
+    note = "" if len(rows) <= SHOWN else f"the {SHOWN} worst of {len(rows)} classes"
+    return Table("Classes, worst first", ["class", "training items", "held-out items", "found"], rows[:SHOWN], note)
+
+
+def _confusions(ids: np.ndarray, truth: np.ndarray, said: np.ndarray) -> Examples:
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for id_, a, b in zip(ids, truth, said, strict=True):
+        if a != b:
+            pairs.setdefault((str(a), str(b)), []).append(id_)
+    worst = sorted(pairs.items(), key=lambda item: (-len(item[1]), item[0]))[:SHOWN]
+    return Examples(
+        "Taken for another", [Example(found[:6], f"{a} taken for {b}, {len(found)} times") for (a, b), found in worst]
+    )
+
+
+def _check_writable(out: str | Path | None) -> None:
+    if out is not None and Path(out).suffix not in WRITERS:
+        raise DataError(f"--out is a file that ends in {', '.join(WRITERS)}, not {out}")
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise DataError(f"there is no folder {Path(out).parent} to write {Path(out).name} in")
+
+
+def _written(collection: Collection, file: Path) -> Path:
+    """The items as a file of the kind its name says, whole or not at all."""
+    import json
+
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    from tellapart.core.files import placed
+
+    table = collection.table.replace_schema_metadata(None)
+    if file.suffix != ".parquet":
+        plain = [c for c in table.column_names if not _binary(table.schema.field(c).type)]
+        if file.suffix == ".csv":
+            plain = [c for c in plain if not pa.types.is_nested(table.schema.field(c).type)]
+        table = table.select(plain)
+    with placed(file) as sink:
+        if file.suffix == ".parquet":
+            pyarrow.parquet.write_table(table, sink)
+        elif file.suffix == ".csv":
+            pyarrow.csv.write_csv(table, sink)
+        else:
+            for batch in table.to_batches(max_chunksize=1024):
+                for row in batch.to_pylist():
+                    sink.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
+    return file
+
+
+def _binary(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _finite(low: float, high: float) -> tuple[float | None, float | None]:
+    """An interval that cannot be given is None."""
+    return (None, None) if np.isnan(low) else (low, high)
+
+
+def _untitled(told: Progress) -> Any:
+    return lambda done, total, text="": told(done, total or done)

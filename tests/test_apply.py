@@ -1,0 +1,190 @@
+"""classify, detect and select on collections that are read from files, with the packaged text encoder."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from tellapart import apply
+from tellapart.core.errors import TellapartError
+from tellapart.recipe import Recipe
+from tellapart.run import run
+
+TOPICS = {
+    "cooking": ["knead the dough", "salt the soup", "bake a loaf of bread", "fry two eggs", "peel the potatoes"],
+    "sailing": ["hoist the sail", "drop the anchor", "steer by the wind", "the boat left port", "tie a bowline knot"],
+    "music": ["tune the violin", "the choir sang", "a song in a minor key", "beat the drum", "play the piano softly"],
+}
+ENDS = [
+    "",
+    " before noon",
+    " once more",
+    " with great care",
+    " as they had learnt",
+    " while it rained",
+    " for a friend",
+]
+SPACE = ["the star exploded", "a telescope in orbit", "the planet has two moons", "light from a distant galaxy"]
+
+
+def table(file, topics):
+    rows = [(f"{topic}-{i}-{j}", text + end, topic) for topic, texts in topics.items()
+            for i, text in enumerate(texts) for j, end in enumerate(ENDS)]  # fmt: skip
+    with file.open("w", newline="") as sink:
+        csv.writer(sink).writerows([("id", "text", "label"), *rows])
+    return file
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return table(tmp_path_factory.mktemp("texts") / "texts.csv", TOPICS)
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory):
+    return table(tmp_path_factory.mktemp("new") / "new.csv", {"space": SPACE, "cooking": TOPICS["cooking"][:2]})
+
+
+@pytest.fixture(scope="module")
+def ran(texts, tmp_path_factory):
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("run") / "latest"
+    run(texts, out=folder, recipe=Recipe.of({"epochs": 3, "batch_size": 32, "positives": "group"}))
+    return folder
+
+
+def test_classes_are_told_apart_and_measured(texts):
+    report = apply.classify(texts, by="label", part="clip-gda")
+    ours, common = report.figure("accuracy, clip-gda"), report.figure("accuracy, the commonest class")
+    assert ours.value > 0.8 > common.value and ours.count == report.facts["test"] > 5
+    assert ours.low <= ours.value <= ours.high
+    assert report.facts["train"] + report.facts["test"] < report.facts["items"] == 105
+    classes = next(b for b in report.blocks if getattr(b, "title", "").startswith("Classes"))
+    assert {row[0] for row in classes.rows} <= set(TOPICS) and all(0 <= row[3] <= 1 for row in classes.rows)
+
+
+def test_a_run_is_classified_by_its_own_split(ran):
+    report = apply.classify(ran, by="label", part="nearest-mean")
+    assert report.figure("accuracy, nearest-mean").value > 0.5
+    with pytest.raises(TellapartError, match="own vectors"):
+        apply.classify(ran, by="label", encoder="minilm")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"by": "lable"}, "did you mean label"),
+        ({"by": "label", "part": "clip-gad"}, "did you mean clip-gda"),
+        ({"by": "label", "part": "clip-gda(alpha=-1)"}, "alpha"),
+        ({"by": "label", "encoder": "mlp-head"}, "no frozen encoder"),
+        ({"by": "label", "column": "txt"}, "did you mean text"),
+    ],
+)
+def test_what_cannot_be_classified_is_said(texts, options, words):
+    with pytest.raises(TellapartError, match=words):
+        apply.classify(texts, **options)
+
+
+def test_one_class_or_one_item_a_class_is_refused(tmp_path):
+    with pytest.raises(TellapartError, match="1 different labels"):
+        apply.classify(table(tmp_path / "one.csv", {"cooking": TOPICS["cooking"]}), by="label")
+    with pytest.raises(TellapartError, match="no value of 'id' stands in both"):
+        apply.classify(table(tmp_path / "all.csv", TOPICS), by="id")
+
+
+@pytest.mark.parametrize("score", ["knn(k=2)", "mahalanobis-ood(shrinkage=0.5)", "max-softmax"])
+def test_the_unknown_is_found_and_false_alarms_are_measured(ran, new, tmp_path, score):
+    out = tmp_path / "scores.jsonl"
+    report = apply.detect(ran, new, score=score, by="label", false_alarms=0.1, out=out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 42 and set(rows[0]) == {"id", "score", "unknown"}
+    mean = {t: np.mean([r["score"] for r in rows if r["id"].startswith(t)]) for t in ("space", "cooking")}
+    assert mean["space"] > mean["cooking"]
+    alarms = report.figure("false alarms on held-out items")
+    assert 0 <= alarms.value <= 1 and alarms.count > 5
+    threshold = report.figure("threshold").value
+    assert [r["unknown"] for r in rows] == [r["score"] > threshold for r in rows]
+    assert report.figure("unknown share").value == np.mean([r["unknown"] for r in rows])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"score": "dsir"}, "does not score what is unknown"),
+        ({"score": "knnn"}, "did you mean knn"),
+        ({"false_alarms": 0.0}, "between 0 and 1"),
+        ({"out": "scores.txt"}, "ends in"),
+        ({"out": "nowhere/scores.csv"}, "no folder"),
+    ],
+)
+def test_what_cannot_be_detected_is_said(ran, new, options, words):
+    with pytest.raises(TellapartError, match=words):
+        apply.detect(ran, new, **options)
+
+
+def test_a_collection_of_another_kind_is_refused(ran, tmp_path):
+    (tmp_path / "pairs.csv").write_text("anchor,positive\na cat,an animal\na dog,an animal\n")
+    with pytest.raises(TellapartError, match="the run searches 'text'"):
+        apply.detect(ran, tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_selection_is_like_the_target_and_is_written(texts, tmp_path, suffix):
+    like = table(tmp_path / "like.csv", {"sailing": TOPICS["sailing"][:3]})
+    out = tmp_path / f"picked{suffix}"
+    report = apply.select(texts, like=like, keep="20%", out=out)
+    picked = apply.select(texts, like=like, keep="21", seed=0)
+    if suffix == ".parquet":
+        ids = pyarrow.parquet.read_table(out)["id"].to_pylist()
+    elif suffix == ".csv":
+        ids = [row["id"] for row in csv.DictReader(out.open())]
+    else:
+        ids = [json.loads(line)["id"] for line in out.read_text().splitlines()]
+    assert len(ids) == 21 and np.mean([i.startswith("sailing") for i in ids]) > 0.8
+    assert report.figure("kept").value == 0.2 == picked.figure("kept").value
+    assert report.figure("nearer to the target than a random selection").value > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keep": "0%"}, "cannot keep 0"),
+        ({"keep": "900"}, "cannot keep 900"),
+        ({"keep": "some"}, "a number of items or a share"),
+        ({"score": "knn"}, "does not score what is target"),
+        ({"column": "txt"}, "did you mean text"),
+        ({"out": "picked.xlsx"}, "ends in"),
+    ],
+)
+def test_what_cannot_be_selected_is_said(texts, options, words):
+    with pytest.raises(TellapartError, match=words):
+        apply.select(texts, like=texts, **options)
+
+
+def invoke(*arguments):
+    from typer.testing import CliRunner
+
+    from tellapart.cli import app
+
+    return CliRunner().invoke(app(arguments), list(arguments))
+
+
+def test_the_verbs_give_the_same_reports(texts, ran, new, tmp_path):
+    said = invoke("classify", str(texts), "--by", "label", "--part", "nearest-mean", "--json")
+    figures = {b["name"]: b["value"] for b in json.loads(said.stdout)["blocks"] if b["block"] == "figure"}
+    held = apply.classify(texts, by="label", part="nearest-mean")
+    assert figures["accuracy, nearest-mean"] == pytest.approx(held.figure("accuracy, nearest-mean").value)
+    found = invoke("detect", str(ran), str(new), "--score", "knn", "--json", "--out", str(tmp_path / "all.csv"))
+    assert json.loads(found.stdout)["facts"]["new items"] == 42 and (tmp_path / "all.csv").is_file()
+    picked = invoke("select", str(texts), "--like", str(new), "--keep", "5", "--json")
+    assert json.loads(picked.stdout)["facts"]["pool"] == 105
+
+
+def test_the_verbs_say_what_is_wrong_in_one_line(texts):
+    for arguments in (["classify", str(texts), "--by", "lable"], ["select", str(texts), "--like", "nowhere.csv"]):
+        said = invoke(*arguments)
+        assert said.exit_code == 2 and "Traceback" not in said.output and said.stderr.startswith("tellapart: ")

@@ -35,7 +35,7 @@ def planted(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors in n / 50 clusters and a noisy query of each."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((max(n // 50, 1), DIM), dtype=np.float32)
-    k = centres[rng.integers(0, len(centres), n)] + 0.4 * rng.standard_normal((n, DIM), dtype=np.float32)
+    k = centres[rng.integers(0, len(centres), n)] + 0.2 * rng.standard_normal((n, DIM), dtype=np.float32)
     q = k + 0.6 * rng.standard_normal((n, DIM), dtype=np.float32)
     return tuple(x / np.linalg.norm(x, axis=1, keepdims=True) for x in (q, k))
 

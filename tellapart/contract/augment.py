@@ -103,7 +103,9 @@ def check_feature_gradient(card: Card, build: Build) -> None:
     """The rows go on learning; nothing that was added or moved gives a gradient that is not finite."""
     enc = weighted_rows()
     q, k = enc.q.clone().requires_grad_(), enc.k.clone().requires_grad_()
-    made = build()(replace(enc, q=q, k=k), rng=draws_of(enc))
+    given = replace(enc, q=q, k=k)
+    made = build()(given, rng=draws_of(enc))
+    assert given.sim.requires_grad, f"{card.name} computes the scores of its input without their gradient"
     grads = torch.autograd.grad((made.sim * torch.arange(made.sim.shape[1])).sum(), (q, k), allow_unused=True)
     assert grads[0] is not None and grads[0].abs().sum() > 0, f"{card.name} takes the gradient from the rows"
     assert all(g is None or g.isfinite().all() for g in grads), f"{card.name} gives a gradient that is not finite"

@@ -54,10 +54,12 @@ def check_trait(card: Card, build: Build) -> None:
 def check_relation(card: Card, build: Build) -> None:
     """Gives a relation of the same shape with weights >= 0 that are finite and never both; without a gradient."""
     for enc in _inputs():
-        rel = build()(_learning(enc), rng=draws_of(enc))
+        given = _learning(enc)
+        rel = build()(given, rng=draws_of(enc))
         assert isinstance(rel, Relation), f"{card.name} gives {type(rel).__name__}, not a Relation"
         assert rel.shape == enc.rel.shape, f"{card.name} gives shape {rel.shape} for {enc.rel.shape}"
         assert rel.problems() is None, f"{card.name}: {rel.problems()}"
+        assert given.sim.requires_grad, f"{card.name} computes the scores of its input without their gradient"
         assert not (rel.pos.requires_grad or rel.neg.requires_grad), f"{card.name} gives weights that want a gradient"
 
 

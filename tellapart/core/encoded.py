@@ -45,7 +45,7 @@ class Encoded:
         sim = q @ k.T
         if self.own is None:
             return sim
-        return torch.cat([sim, torch.einsum("nd,nsd->ns", q, _wide(self.own))], 1)
+        return torch.cat([sim, _scores(self.q, self.own)], 1)
 
     def with_relation(self, rel: Relation) -> Encoded:
         """The same vectors under another relation; scores already computed are kept."""
@@ -55,9 +55,15 @@ class Encoded:
         return other
 
     def with_own(self, own: Tensor, pos: Tensor, neg: Tensor) -> Encoded:
-        """The same block with further columns of the rows' own, [n, s, d], and their weights [n, s]."""
+        """The same block with further columns of the rows' own, [n, s, d], and their weights [n, s].
+
+        Scores already computed are kept, and their gradient with them: do not call this under `no_grad`.
+        """
         joined = own if self.own is None else torch.cat([self.own, own], 1)
-        return replace(self, own=joined, rel=self.rel.with_columns(pos, neg))
+        other = replace(self, own=joined, rel=self.rel.with_columns(pos, neg))
+        if "sim" in self.__dict__:
+            other.__dict__["sim"] = torch.cat([self.sim, _scores(self.q, own)], 1)
+        return other
 
     def need_rows(self, name: str, part: str) -> Tensor:
         """A tensor of `rows` that a part cannot do without."""
@@ -70,6 +76,11 @@ class Encoded:
         if name not in self.cols:
             raise PartError(f"{part} needs {name!r} with every column; the strategy or the guide has to supply it")
         return self.cols[name]
+
+
+def _scores(q: Tensor, own: Tensor) -> Tensor:
+    """[n, s] products of each row with its own columns."""
+    return torch.einsum("nd,nsd->ns", _wide(q), _wide(own))
 
 
 def _wide(x: Tensor) -> Tensor:

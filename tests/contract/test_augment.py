@@ -93,6 +93,12 @@ def stops_the_rows(enc, *, rng):
     return replace(right(enc, rng=rng), q=enc.q.detach())
 
 
+def spoils_the_scores_for_those_after_it(enc, *, rng):
+    with torch.no_grad():
+        assert enc.sim.isfinite().all()
+    return right(replace(enc), rng=rng)
+
+
 def divides_by_nothing(enc, *, rng):
     made = right(enc, rng=rng)
     zero = (made.q * 0).sum(1, keepdim=True)
@@ -203,6 +209,7 @@ WRONG = [
     ("check_feature_chunks", FEATURES, draws_by_place_in_the_block),
     ("check_feature_chunks", FEATURES, mixes_with_other_rows),
     ("check_feature_gradient", FEATURES, stops_the_rows),
+    ("check_feature_gradient", FEATURES, spoils_the_scores_for_those_after_it),
     ("check_feature_gradient", FEATURES, divides_by_nothing),
     ("check_feature_half", FEATURES, overflows_in_half),
     ("check_feature_half", FEATURES, shrinks_in_half),

@@ -43,6 +43,11 @@ def learns_its_weights(enc, *, rng):
     return enc.rel.weighing_negatives(enc.sim.exp())
 
 
+def spoils_the_scores_for_those_after_it(enc, *, rng):
+    with torch.no_grad():
+        return enc.rel.without_negatives(enc.sim > 0.5)
+
+
 def makes_all_others_negatives(enc, *, rng):
     return replace(enc.rel, neg=(enc.rel.pos == 0).to(enc.rel.neg.dtype))
 
@@ -102,6 +107,7 @@ WRONG = [
     ("check_relation", CARD, loses_own_columns),
     ("check_relation", CARD, makes_weights_negative),
     ("check_relation", CARD, learns_its_weights),
+    ("check_relation", CARD, spoils_the_scores_for_those_after_it),
     ("check_negatives", CARD, makes_all_others_negatives),
     ("check_positives", CARD, forgets_weights_of_positives),
     ("check_chunks", CARD, compares_with_the_block),

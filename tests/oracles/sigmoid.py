@@ -12,7 +12,7 @@ CASES: list[dict] = [{}, {"temperature": 0.2, "bias": -3.0}]
 
 
 def check(build, options):
-    temperature, bias = options.get("temperature", 0.05), options.get("bias", -10.0)
+    temperature, bias = options.get("temperature", 0.1), options.get("bias", -10.0)
     enc = weighted_rows()
     got = build(**options)(enc)
     scores, pos, neg = _lists(enc)

@@ -14,6 +14,7 @@ from tellapart.core.maths import unit
 from tellapart.core.parts import part
 
 FIRST, SECOND, SHARE, OF_QUERY, QUERY_SHARE = range(5)
+SHORTEST = 1e-12
 
 
 @part(
@@ -56,35 +57,35 @@ def mochi(
         - Goes with the strategy `momentum-queue`, as in the paper, and as well with batch negatives alone.
         - Mined negatives are real and cost an encoder pass; these cost a matrix product.
     """
+    score = torch.where(enc.rel.neg > 0, enc.sim.detach(), -torch.inf)
+    best = score.topk(min(hardest, score.shape[1]), dim=1)
+    count = best.values.isfinite().sum(1, keepdim=True)
+    last = (count - 1).clamp_min(0)
+
+    def drawn(width: int, stream: int) -> Tensor:
+        return torch.minimum((rng.uniform(width, stream=stream) * count).long(), last)
+
+    u = drawn(mixes, FIRST)
+    step = torch.minimum(1 + (rng.uniform(mixes, stream=SECOND) * last).long(), last)
+    v = (u + step).remainder(count.clamp_min(1))
+    first = best.indices.gather(1, torch.cat([u, drawn(query_mixes, OF_QUERY)], 1))
+    second = best.indices.gather(1, v)
+    share = torch.cat([rng.uniform(mixes, stream=SHARE), 1 - 0.5 * rng.uniform(query_mixes, stream=QUERY_SHARE)], 1)
     with torch.no_grad():
-        score = torch.where(enc.rel.neg > 0, enc.sim, -torch.inf)
-        best = score.topk(min(hardest, score.shape[1]), dim=1)
-        count = best.values.isfinite().sum(1, keepdim=True)
-
-        def drawn(width: int, stream: int) -> Tensor:
-            return (rng.uniform(width, stream=stream) * count).long().clamp_max((count - 1).clamp_min(0))
-
-        def columns(place: Tensor) -> tuple[Tensor, Tensor]:
-            index = best.indices.gather(1, place)
-            return _vectors(enc, index), enc.rel.neg.gather(1, index)
-
-        u = drawn(mixes, FIRST)
-        step = 1 + (rng.uniform(mixes, stream=SECOND) * (count - 1).clamp_min(0)).long()
-        v = (u + torch.minimum(step, (count - 1).clamp_min(0))).remainder(count.clamp_min(1))
-        (x, of_x), (y, of_y) = columns(u), columns(v)
-        a = rng.uniform(mixes, stream=SHARE)
-        z, of_z = columns(drawn(query_mixes, OF_QUERY))
-        b = 0.5 * rng.uniform(query_mixes, stream=QUERY_SHARE)[..., None]
-        made = torch.cat([a[..., None] * x + (1 - a[..., None]) * y, b * unit(enc.q)[:, None] + (1 - b) * z], 1)
-        weight = torch.cat([a * of_x + (1 - a) * of_y, of_z], 1)
-        return enc.with_own(unit(made).to(enc.k.dtype), torch.zeros_like(weight), weight)
+        query = unit(enc.q)[:, None].expand(-1, query_mixes, -1)
+        made = torch.cat([_vectors(enc, second), query], 1)
+        made.lerp_(_vectors(enc, first), share[..., None].to(made.dtype))
+        made.div_(made.norm(dim=-1, keepdim=True).clamp_min(SHORTEST))
+    of_first, of_second = enc.rel.neg.gather(1, first), enc.rel.neg.gather(1, second)
+    of_mixes = torch.lerp(of_second, of_first[:, :mixes], share[:, :mixes].to(of_first.dtype))
+    weight = torch.cat([of_mixes, of_first[:, mixes:]], 1)
+    return enc.with_own(made.to(enc.k.dtype), torch.zeros_like(weight), weight)
 
 
 def _vectors(enc: Encoded, index: Tensor) -> Tensor:
-    """[n, s] column numbers -> [n, s, d] unit vectors; numbers from m on are the row's own columns."""
-    shared = len(enc.k)
-    common = enc.k[index.clamp_max(shared - 1)]
+    """[n, s] column numbers -> [n, s, d]; numbers from m on are the row's own columns."""
+    shared, k = len(enc.k), unit(enc.k)
     if enc.own is None:
-        return unit(common)
+        return k[index]
     place = (index - shared).clamp_min(0)[..., None].expand(-1, -1, enc.own.shape[2])
-    return unit(torch.where((index < shared)[..., None], common, enc.own.gather(1, place)))
+    return torch.where((index < shared)[..., None], k[index.clamp_max(shared - 1)], unit(enc.own).gather(1, place))

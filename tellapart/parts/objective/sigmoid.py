@@ -23,7 +23,7 @@ from tellapart.core.parts import part
 def sigmoid(
     enc: Encoded,
     *,
-    temperature: Annotated[float, Field(gt=0, le=100)] = 0.05,
+    temperature: Annotated[float, Field(gt=0, le=100)] = 0.1,
     bias: Annotated[float, Field(ge=-1000, le=1000)] = -10.0,
 ) -> Tensor:
     """Logistic regression of "is this pair a match", each pair by itself.
@@ -33,14 +33,14 @@ def sigmoid(
         L_i = sum_p v_p log(1 + exp(-(s_p / T + b)))  +  sum_j w_j log(1 + exp(s_j / T + b))
 
     As in the paper the sum runs over all pairs of the row and is not divided by their number. The paper learns T and b
-    from T = 0.1, b = -10; here both are fixed, so the default T is half of that: with 0.1 not even a perfect match
-    would ever reach probability 1/2, with 0.05 it is reached at a score of 0.5.
+    from T = 0.1, b = -10; here both are fixed, by default at these starting values. Choose them together: 1 / T + b is
+    the logit of a perfect match, 0 by default, and must stay above that of the hardest negatives.
 
     Inputs: a block of rows against all columns; gives [n] losses >= 0. A row without a positive gives 0 and no
     gradient, also from its negatives, as everywhere here (in the paper every row has one).
 
     Recommended for very large batches and noisy pairs: no term depends on the rest of the row, so one false negative
-    costs only its own term. The score 1 / (1 + exp(-(s / T + b))) is then a match probability of the training mix.
+    costs only its own term.
 
     Relations:
         - `infonce` compares the pairs of a row with each other instead and needs no bias.

@@ -9,7 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
+from tellapart.core.maths import positive_mean
 from tellapart.core.parts import part
+
+TIE = 8
 
 
 @part(
@@ -27,9 +30,9 @@ def triplet_hardest(enc: Encoded, *, margin: Annotated[float, Field(ge=0, le=4)]
 
         L_i = max(0, m - min over P of s_p + max over N of s_j)
 
-    A weight above 0 makes an entry a positive or a negative; its size does not matter here. Between equal scores the
-    gradient is shared evenly. With one positive it is one direction of VSE++'s max-of-hinges loss; Hermans et al. use
-    distances where this uses scores.
+    A weight above 0 makes an entry a positive or a negative; its size does not matter here. Scores that only rounding
+    tells apart share the gradient evenly, so that twins get the same however a batch is cut into blocks. With one
+    positive it is one direction of VSE++'s max-of-hinges loss; Hermans et al. use distances where this uses scores.
 
     Inputs: a block of rows against all columns; gives [n] losses from 0 to 2 + margin. A row without a positive, or
     without a negative, gives 0 and no gradient.
@@ -41,9 +44,12 @@ def triplet_hardest(enc: Encoded, *, margin: Annotated[float, Field(ge=0, le=4)]
     Relations:
         - `triplet` averages all triplets and is safer; `infonce` with a low temperature is the smooth form of this.
     """
-    sim, pos, neg = enc.sim, enc.rel.pos > 0, enc.rel.neg > 0
-    usable = pos.any(1) & neg.any(1)
-    weakest = torch.where(pos, sim, torch.inf).amin(1)
-    hardest = torch.where(neg, sim, -torch.inf).amax(1)
-    gap = torch.where(usable, hardest, 0.0) - torch.where(usable, weakest, 0.0)
-    return torch.where(usable, (margin + gap).clamp_min(0.0), 0.0)
+    pos, neg = enc.rel.pos > 0, enc.rel.neg > 0
+    weakest, hardest = -_top(-enc.sim, pos), _top(enc.sim, neg)
+    return torch.where(pos.any(1) & neg.any(1), (margin - weakest + hardest).clamp_min(0.0), 0.0)
+
+
+def _top(sim: Tensor, among: Tensor) -> Tensor:
+    """[n] mean of the highest score and of those that only rounding tells from it; 0 in a row without any."""
+    top = torch.where(among, sim.detach(), -torch.inf).amax(1, keepdim=True)
+    return positive_mean(sim, (among & (sim >= top - TIE * torch.finfo(sim.dtype).eps)).to(sim.dtype))

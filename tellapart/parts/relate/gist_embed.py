@@ -13,6 +13,8 @@ from tellapart.core.maths import unit
 from tellapart.core.parts import part
 from tellapart.core.relation import Relation
 
+TIE = 8
+
 
 @part(
     paper="Solatorio: GISTEmbed: Guided In-sample Selection of Training Negatives for Text Embedding Fine-tuning, "
@@ -32,12 +34,16 @@ def gist_embed(enc: Encoded, *, rng: RowDraws, margin: Annotated[float, Field(ge
     Inputs: a block with `rows["guide_q"]` [n, e] and `cols["guide_k"]` [m, e], the guide's vectors of rows and
     columns (any length; cosines are taken). A row's own columns are judged when `rows["guide_own"]` [n, s, e] is there,
     and left alone otherwise. Gives the relation with fewer negatives; positives stay. A row without a positive keeps
-    all its negatives. Raises ValueError when the guide's vectors are missing.
+    all its negatives, and a candidate that only rounding tells from the bar is kept. Raises ValueError when the guide's
+    vectors are missing.
 
     What was taken: the paper has one positive a row; of several the weakest sets the bar, because whatever comes as
     close as an accepted positive may be one. The paper has no margin (0); `margin` is the absolute one that
     sentence-transformers added, and a larger one drops more. The paper also throws query-query and document-document
     pairs into the same softmax, each under this rule; here the columns are what the strategy made columns.
+
+    Where the guide knows one side only (captions of pictures, compared with captions), a positive scores 1, nothing is
+    above it, and `margin` says how near counts as the same: try 0.2 to 0.5.
 
     Recommended where many items of a batch mean the same (near-synonyms, clones, captions of one concept) and for
     large batches, where false negatives multiply. The guide may be a larger model or the frozen features themselves.
@@ -58,4 +64,4 @@ def gist_embed(enc: Encoded, *, rng: RowDraws, margin: Annotated[float, Field(ge
             score = torch.cat([score, missing if judged is None else torch.einsum("ne,nse->ns", q, unit(judged))], 1)
         known = (enc.rel.pos > 0) & score.isfinite()
         weakest = torch.where(known, score, torch.inf).amin(1, keepdim=True)
-        return enc.rel.without_negatives(score > weakest - margin)
+        return enc.rel.without_negatives(score > weakest - margin + TIE * torch.finfo(score.dtype).eps)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tellapart.contract._blocks import block, weighted_rows
+from tellapart.core.encoded import Encoded
 from tellapart.core.errors import PartError
 from tellapart.core.parts import cards, make
 from tellapart.core.relation import Relation
@@ -41,6 +42,19 @@ def test_a_low_temperature_makes_infonce_the_hardest_triplet():
     enc = block()
     hard = make("objective", "triplet-hardest(margin=0.0)")(enc)
     torch.testing.assert_close(0.001 * make("objective", "infonce(temperature=0.001)")(enc), hard, atol=0.002, rtol=0)
+
+
+def test_twins_share_the_gradient_of_the_hardest_triplet():
+    """However the products of equal vectors were rounded."""
+    enc = block(own=0)
+    rel = Relation(*(torch.cat([w, w], 1) for w in (enc.rel.pos, enc.rel.neg)))
+    twins = Encoded(enc.q, torch.cat([enc.k, enc.k]), rel)
+    sim = twins.sim.detach()
+    sim[:, len(enc.k) :] += 5e-16
+    twins.__dict__["sim"] = sim.requires_grad_()
+    (grad,) = torch.autograd.grad(make("objective", "triplet-hardest(margin=4)")(twins).sum(), sim)
+    assert (grad != 0).sum(1).tolist() == [4] * len(enc.q)
+    torch.testing.assert_close(grad[:, : len(enc.k)], grad[:, len(enc.k) :])
 
 
 def test_margin_mse_is_zero_for_a_student_that_is_its_teacher():
@@ -80,9 +94,9 @@ def test_ranknet_takes_the_size_of_the_weights_at_their_word():
     torch.testing.assert_close(make("objective", "ranknet")(heavy), 3 * make("objective", "ranknet")(enc))
 
 
-def test_sigmoid_reaches_one_half_where_its_docstring_says():
+def test_sigmoid_gives_a_perfect_match_the_logit_that_its_docstring_says():
     options = {o.name: o.default for o in cards("objective")["sigmoid"].options}
-    assert 0.5 / options["temperature"] + options["bias"] == 0
+    assert 1 / options["temperature"] + options["bias"] == 0
 
 
 @pytest.mark.parametrize("name", ["infonce", "dcl", "supcon"])

@@ -68,6 +68,15 @@ def test_gist_takes_twins_of_the_positive_out_and_leaves_strangers():
     assert make("relate", "gist-embed")(enc, rng=draws_of(enc)).neg.tolist() == [[0.0, 0.0, 1.0]]
 
 
+def test_gist_keeps_what_equals_the_positive_however_the_guide_rounds():
+    guide = torch.randn(200, 13, generator=torch.Generator().manual_seed(0))
+    twins = torch.cat([guide, guide * 3])
+    pos = torch.cat([torch.eye(200), torch.zeros(200, 200)], 1)
+    neg = torch.cat([torch.zeros(200, 200), torch.eye(200)], 1)
+    enc = Encoded(torch.zeros(200, 2), torch.zeros(400, 2), Relation(pos, neg), {"guide_q": guide}, {"guide_k": twins})
+    assert torch.equal(make("relate", "gist-embed")(enc, rng=draws_of(enc)).neg, neg)
+
+
 def test_gist_does_not_mind_the_length_of_the_guides_vectors():
     enc = weighted_rows()
     longer = {"guide_q": enc.rows["guide_q"] * 7}, {"guide_k": enc.cols["guide_k"] * 0.2}

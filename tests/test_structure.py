@@ -133,7 +133,7 @@ class TestPart:
     def test_is_named_as_its_file(self, card):
         stem = card.file.stem
         assert re.fullmatch(r"[a-z][a-z0-9_]*", stem)
-        assert card.symbol == stem or card.symbol.lower() == stem.replace("_", "") and card.symbol[0].isupper()
+        assert card.symbol == stem or (card.symbol.lower() == stem.replace("_", "") and card.symbol[0].isupper())
 
     def test_is_the_one_public_thing_of_its_file(self, card):
         public = [

@@ -1,0 +1,61 @@
+"""What the benchmarks share: measurements taken in turn, ratios run by run, one JSON file with machine and commit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tellapart.core.files import write_atomically
+from tellapart.evidence import commit, machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """`--threads` and `--repeats`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=machine()["cores"], help="for both sides (default: all cores)")
+    parser.add_argument("--repeats", type=int, default=5)
+    return parser.parse_args()
+
+
+def spread(values: list[float], digits: int = 3) -> dict[str, float]:
+    """Median, least and greatest."""
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, digits) for name, value in found.items()}
+
+
+def compare(ours: Callable[[], Any], baseline: Callable[[], Any], *, items: int, repeats: int) -> dict[str, Any]:
+    """Items a second of both, measured in turn; the ratio is taken turn by turn. Call both once before.
+
+    The ratio of processor time is given too: it hardly moves when other programs run, but counts waiting threads.
+    """
+    wall: dict[str, list[float]] = {"ours": [], "baseline": []}
+    cpu: dict[str, list[float]] = {"ours": [], "baseline": []}
+    for _ in range(repeats):
+        for name, call in (("ours", ours), ("baseline", baseline)):
+            started, used = time.perf_counter(), time.process_time()
+            call()
+            wall[name].append(time.perf_counter() - started)
+            cpu[name].append(time.process_time() - used)
+    rates = {f"{name}_per_second": spread([items / s for s in times], 1) for name, times in wall.items()}
+    ratios = {
+        name: spread([b / a for a, b in zip(times["ours"], times["baseline"], strict=True)])
+        for name, times in (("ratio", wall), ("ratio_of_processor_time", cpu))
+    }
+    return {"items": items, "repeats": repeats, **rates, **ratios}
+
+
+def write(name: str, packages: tuple[str, ...], result: dict[str, Any]) -> Path:
+    """Write `results/NAME.json`."""
+    facts = {"machine": machine(), **commit(), "versions": {p: version(p) for p in packages}}
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{name}.json"
+    write_atomically(file, (json.dumps({"benchmark": name, **result, **facts}, indent=1) + "\n").encode())
+    return file

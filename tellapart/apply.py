@@ -335,7 +335,11 @@ def _confusions(ids: np.ndarray, truth: np.ndarray, said: np.ndarray) -> Example
             pairs.setdefault((str(a), str(b)), []).append(id_)
     worst = sorted(pairs.items(), key=lambda item: (-len(item[1]), item[0]))[:SHOWN]
     return Examples(
-        "Taken for another", [Example(found[:6], f"{a} taken for {b}, {len(found)} times") for (a, b), found in worst]
+        "Taken for another",
+        [
+            Example(found[:6], f"{a} taken for {b}, {len(found)} time{'s' * (len(found) > 1)}")
+            for (a, b), found in worst
+        ],
     )
 
 

@@ -6,6 +6,7 @@ key of that folder holds the spec and the sources of part, baseline and protocol
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -17,7 +18,7 @@ import time
 import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,7 @@ from tellapart.core.progress import Silence, Stages
 
 FEWEST_SEEDS = 5
 FOLDER_VARIABLE = "TELLAPART_EVIDENCE"
-PACKAGES = {
-    "numpy": "numpy", "torch": "torch", "sklearn": "scikit-learn", "scipy": "scipy", "onnxruntime": "onnxruntime",
-    "pyarrow": "pyarrow", "faiss": "faiss-cpu",
-}  # fmt: skip
+PACKAGES = ("tellapart", "numpy", "torch", "scikit-learn", "scipy", "onnxruntime", "pyarrow", "faiss-cpu")
 
 
 class Spec(BaseModel):
@@ -306,9 +304,12 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of the libraries that were in use."""
-    used = {name: version(package) for name, package in PACKAGES.items() if name in sys.modules}
-    return {"python": platform.python_version(), "tellapart": version("tellapart"), **used}
+    """Versions of Python, of this package and of the libraries that parts and protocols stand on, as installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def commit() -> dict[str, Any]:

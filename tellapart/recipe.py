@@ -35,7 +35,7 @@ class Recipe(BaseModel):
 
     image: str = "lite0"
     text: str = "minilm"
-    head: str = "mlp-head"
+    head: str = "linear-head"
     objective: str = "infonce"
     relate: str = ""
     sample: str = "shuffle"
@@ -45,7 +45,7 @@ class Recipe(BaseModel):
     rank: str = ""
     positives: Literal["item", "group"] = "item"
     both_ways: bool = True
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
     batch_size: Annotated[int, Field(ge=2, le=1_048_576)] = 256
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.05
@@ -111,5 +111,5 @@ class Recipe(BaseModel):
 
 IMAGE = "joined(parts='lite0|colour-histogram|hog')"
 PLAIN = Recipe(image=IMAGE)
-CLOSED_FORM = Recipe(image=IMAGE, head="linear-head(dim=256)", strategy="cca")
+CLOSED_FORM = Recipe(image=IMAGE, strategy="cca")
 """What `tellapart run` chooses from, on the validation part, when it is given no recipe; `PLAIN` is the baseline."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LATEST = Path("runs/latest")
 SHOWN = 12
+ANSWERED = 0.95
 
 
 def cache_folder() -> Path:
@@ -214,14 +215,48 @@ def _kept(
     heads = {side: Head(recipe.head, state) for side, state in fitted.state.items()}
     encoders = {"image": recipe.image, "text": recipe.text}
     model = Model(collection.sides(), encoders, heads, recipe=recipe.model_dump())
-    z = model.project("document", vectors["document"])
+    z = model.project("document", np.asarray(vectors["document"]))
     parity = float(np.abs(z - fitted.encode("document", vectors["document"])).max())
     if parity > 1e-4:
         raise TellapartError(f"the saved model differs from the trained one by {parity:.1e}: this is a bug, report it")
     model.save(out / "model")
     with stages.stage("build the index") as told:
         _, built = build(recipe.index, collection.ids.tolist(), z, out / "index", progress=told)
-    return [*built.blocks, _searches(collection, model, vectors, z)]
+    blocks: list[Any] = [*built.blocks, *_calibrated(collection, model, vectors, out)]
+    if recipe.rank:
+        blocks.append(Text(f"{recipe.rank} is in the figures above; the served search does not reorder yet", "warn"))
+    return [*blocks, _searches(collection, model, vectors, z)]
+
+
+def _calibrated(collection: Collection, model: Any, vectors: dict[str, np.ndarray], out: Path) -> list[Text]:
+    """Fit, on the validation part, what a score means and from which on there is an answer at all."""
+    from tellapart.engine import calibrate
+    from tellapart.engine.trial import held_out
+
+    rows = held_out(collection, "validation")
+    sides = collection.sides()
+    if len(rows) < 20:
+        return [Text("too few validation items to say what a score means: similarities are shown as they are")]
+    target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
+    sim = (
+        model.project("query", np.asarray(vectors["query"][rows]))
+        @ model.project("document", np.asarray(vectors["document"][rows])).T
+    )
+    match = (target[:, None] == target) & (target >= 0)[:, None]
+    asked = ~np.eye(len(rows), dtype=bool) if sides.same_space else np.ones_like(match)
+    if not match[asked].any() or match[asked].all():
+        return [Text("the validation part has no matches to fit the meaning of a score on")]
+    scores, matches = sim[asked], match[asked]
+    found = calibrate.fit(scores, matches)
+    lowest = calibrate.threshold(scores, matches, recall=ANSWERED)
+    written = {"calibration": found.to_dict(), "threshold": lowest.to_dict()}
+    write_atomically(out / "model" / "calibration.json", json.dumps(written, indent=2).encode())
+    return [
+        Text(
+            f'Below a similarity of {lowest.value:.2f} the answer is "nothing here": {ANSWERED:.0%} of the matching '
+            f"validation pairs score higher."
+        )
+    ]
 
 
 def _searches(collection: Collection, model: Any, vectors: dict[str, np.ndarray], z: np.ndarray) -> Examples:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.core.hits import Hits
+from tellapart.core.parts import make_chain
 from tellapart.core.progress import Progress
 from tellapart.engine.evaluate import Relevant, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
@@ -16,6 +20,7 @@ from tellapart.engine.prepare import FeaturesBySide, train_data
 from tellapart.recipe import Recipe
 
 METRICS = ("R@1", "R@10", "nDCG@10")
+MOST_REORDERED = 5000
 Encode = Callable[[str, np.ndarray], np.ndarray]
 
 
@@ -59,23 +64,51 @@ def directions(collection: Collection) -> list[tuple[str, str, str]]:
     return [there] if sides.same_space else [there, back]
 
 
-def measure(collection: Collection, vectors: FeaturesBySide, encode: Encode, *, part: str) -> dict[str, np.ndarray]:
+def measure(
+    collection: Collection, vectors: FeaturesBySide, encode: Encode, *, part: str, rank: str = ""
+) -> dict[str, np.ndarray]:
     """Figures per query of a part of the split, in both directions.
 
     Args:
         vectors: frozen features by side, one row an item.
         encode: (side, [n, width] features) -> [n, d] unit vectors.
+        rank: a chain of parts that reorder what is found; they are fitted on the training part.
     """
     rows = held_out(collection, part)
     sides = collection.sides()
     target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
     encoded = {side: encode(side, np.asarray(vectors[side][rows])) for side in ("query", "document")}
-    found = {}
+    bank = held_out(collection, "train")
+    found: dict[str, np.ndarray] = {}
     for name, asking, asked in directions(collection):
-        alone = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
-        figures = retrieval(encoded[asking], encoded[asked], Relevant.by_target(target, target), **alone)  # type: ignore[arg-type]
+        alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
+        q, k = encoded[asking], encoded[asked]
+        if rank:
+            banked = {side: encode(side, np.asarray(vectors[side][bank])) for side in (asking, asked)}
+            q, k = _reordered(rank, q, k, collection.ids[rows], banked[asking], banked[asked], collection.ids[bank])
+        figures = retrieval(q, k, Relevant.by_target(target, target), **alone)
         found |= {f"{name} {metric}": figures[metric] for metric in METRICS}
     return found
+
+
+def _reordered(
+    rank: str, q: np.ndarray, k: np.ndarray, ids: np.ndarray, bank_q: np.ndarray, bank_k: np.ndarray, bank: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scores after the rank parts, as vectors whose products they are; hits that were cut off come last."""
+    if len(k) > MOST_REORDERED:
+        raise DataError(f"rank parts are measured on at most {MOST_REORDERED} held-out items, and there are {len(k)}")
+    names = ids.astype(str)
+    hits = Hits.sorted(np.tile(names, (len(q), 1)), q @ k.T)
+    row_of = {name: row for row, name in enumerate(names.tolist())}
+    pairs = np.stack([np.arange(len(bank))] * 2, axis=1)
+    for part in make_chain("rank", rank):
+        part.fit(bank_q, bank_k, query_ids=bank.astype(str), ids=bank.astype(str), pairs=pairs)
+        hits = part.rank(q, hits, lambda wanted: k[[row_of[name] for name in np.asarray(wanted).tolist()]])
+    scores = np.full((len(q), len(k)), hits.scores[hits.ids != ""].min() - 1, dtype=np.float32)
+    for row, (found, values) in enumerate(zip(hits.ids, hits.scores, strict=True)):
+        kept = found != ""
+        scores[row, [row_of[name] for name in found[kept].tolist()]] = values[kept]
+    return scores, np.eye(len(k), dtype=np.float32)
 
 
 def trial(
@@ -98,7 +131,8 @@ def trial(
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
     fitted = fit(recipe, data, seed=seed, folder=folder, progress=progress)
-    return Outcome(measure(collection, vectors, fitted.encode, part=part), fitted.seconds, fitted)
+    values = measure(collection, vectors, fitted.encode, part=part, rank=recipe.rank)
+    return Outcome(values, fitted.seconds, fitted)
 
 
 def without_training(

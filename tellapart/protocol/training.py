@@ -117,7 +117,9 @@ def _pixels_of(data: str) -> tuple[np.ndarray, np.ndarray]:
     made = shipped(data)
     rows = np.linspace(0, len(made) - 1, min(len(made), 8000)).astype(int)
     made = made.take(rows)
-    return np.repeat(pixels(made)[..., None], 3, axis=3), made.codes("label")[0]
+    x = pixels(made)
+    x = x if x.shape[1] >= 28 else x.repeat(4, axis=1).repeat(4, axis=2)
+    return np.repeat(x[..., None], 3, axis=3), made.codes("label")[0]
 
 
 def _pixels(data: str, recipe: Recipe, seed: int, train_items: int) -> tuple[float, float]:

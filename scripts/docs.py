@@ -26,7 +26,10 @@ BUILD, SITE = ROOT / "build" / "docs", ROOT / "site"
 SNIPPET = re.compile(r"(<!-- shows: (?P<command>tellapart [^\n]*?) -->\n)(?P<shown>.*?)(<!-- end -->)", re.DOTALL)
 SECTIONS = ("Args", "Attributes", "Raises", "Returns")
 WIDTH = 88
-STYLE = ".wy-nav-content{max-width:60rem}.wy-table-responsive table td{white-space:normal}\n"
+STYLE = (
+    ".wy-nav-content{max-width:60rem}.wy-table-responsive table td{white-space:normal}"
+    ".rst-content pre code{white-space:pre-wrap}\n"
+)
 FIRST_PAGES = ("index.md", "quickstart.md", "data.md", "serving.md", "parts", "cli.md", "architecture.md")
 SHAPES_IN_WORDS = {
     "objective": "What training minimises, from the scores of a block of rows against all columns.",
@@ -201,13 +204,13 @@ def evidence_lines(card: Card) -> list[str]:
         return ["None is recorded."]
     from tellapart.render.values import cell
 
-    table = catalogue.evidence_table(recorded)
     lines = [f"Against `{recorded['baseline']}`: **{recorded['verdict']}**.", ""]
-    lines += [f"| {' | '.join(table.columns)} |", f"|{' --- |' * len(table.columns)}"]
-    for row in table.rows:
-        shown = [cell(v, signed=column == "difference") for v, column in zip(row, table.columns, strict=True)]
-        lines.append(f"| {' | '.join(shown)} |")
-    lines += ["", table.note + ".", ""]
+    for table in catalogue.evidence_tables(recorded):
+        lines += [f"{table.title}:", "", f"| {' | '.join(table.columns)} |", f"|{' --- |' * len(table.columns)}"]
+        for row in table.rows:
+            shown = [cell(v, signed=column == "difference") for v, column in zip(row, table.columns, strict=True)]
+            lines.append(f"| {' | '.join(shown)} |")
+        lines += ["", f"{table.note}.\n" if table.note else ""]
     return lines + [f"{name.capitalize()}: {recorded[name]}\n" for name in ("claim", "note") if recorded.get(name)]
 
 

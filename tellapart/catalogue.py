@@ -174,26 +174,30 @@ def _evidence_blocks(card: Card) -> Iterator[Table | Text]:
     if recorded is None:
         yield Text(f"No evidence is recorded for {card.name}.")
         return
-    yield evidence_table(recorded)
+    yield from evidence_tables(recorded)
     yield Text(f"{recorded['part']} against {recorded['baseline']}: {recorded['verdict']}.", kind="verdict")
     for words in ("claim", "note"):
         if recorded.get(words):
             yield Text(f"{words.capitalize()}: {recorded[words]}")
 
 
-def evidence_table(recorded: dict[str, Any]) -> Table:
-    """The rows of recorded evidence: means over seeds, the paired difference with its interval, the verdict."""
-    rows = []
-    for row in recorded["rows"]:
-        seeds = len(row["variant"])
-        difference = Figure(row["metric"], row["difference"], row["low"], row["high"], count=seeds)
-        rows.append(
-            [row["data"], row["metric"], _mean(row["baseline"]), _mean(row["variant"]), difference, row["verdict"]]
-        )
+def evidence_tables(recorded: dict[str, Any]) -> list[Table]:
+    """Recorded evidence as tables: what the verdict is read off, then the further figures, if there are any.
+
+    Each row has the means over seeds, the paired difference with its interval, and the verdict.
+    """
     cores, commit = recorded.get("machine", {}).get("cores"), str(recorded.get("commit"))[:10]
     taken = f"{len(recorded['seeds'])} seeds, {recorded.get('seconds')} s on {cores} cores, commit {commit}"
     columns = ["data", "metric", "baseline", "with the part", "difference", "verdict"]
-    return Table(f"Evidence (protocol {recorded['protocol']})", columns, rows, note=f"Means over {taken}")
+    main = [_evidence_row(row) for row in recorded["rows"] if row.get("main", True)]
+    further = [_evidence_row(row) for row in recorded["rows"] if not row.get("main", True)]
+    first = Table(f"Evidence (protocol {recorded['protocol']})", columns, main, note=f"Means over {taken}")
+    return [first, Table("Further figures, not part of the verdict", columns, further)] if further else [first]
+
+
+def _evidence_row(row: dict[str, Any]) -> list[Any]:
+    difference = Figure(row["metric"], row["difference"], row["low"], row["high"], count=len(row["variant"]))
+    return [row["data"], row["metric"], _mean(row["baseline"]), _mean(row["variant"]), difference, row["verdict"]]
 
 
 def _mean(values: list[float]) -> float:

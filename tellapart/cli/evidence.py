@@ -17,7 +17,7 @@ def evidence(
 ) -> None:
     """Record how parts compare with their baselines, on several data and seeds."""
     from tellapart import evidence as harness
-    from tellapart.catalogue import evidence_table
+    from tellapart.catalogue import evidence_tables
     from tellapart.cli._say import data, show, stages
     from tellapart.core.report import Report, Table, Text
 
@@ -38,7 +38,7 @@ def evidence(
         return
     for held in recorded:
         report = Report(f"{held['part']} against {held['baseline']}")
-        show(report.add(evidence_table(held), Text(held["verdict"], "verdict")))
+        show(report.add(*evidence_tables(held), Text(held["verdict"], "verdict")))
 
 
 def _state(row: dict[str, object]) -> str:

@@ -51,8 +51,10 @@ def number(value: Any, *, signed: bool = False) -> str:
         size = abs(value)
         if size >= 1000:
             text = f"{value:,.0f}"
-        elif size >= 10:
+        elif size >= 100:
             text = f"{value:.1f}"
+        elif size >= 10:
+            text = f"{value:.2f}"
         elif size >= 0.001 or value == 0:
             text = f"{value:.3f}"
         else:

@@ -152,6 +152,7 @@ def _read_result(name: str) -> dict[str, Any] | None:
 def _record(name: str, spec: Spec, progress: Stages) -> dict[str, Any]:
     from tellapart.data.spool import cache_folder
 
+    start = head()
     protocol = _protocol(spec.protocol)
     key = _key(spec)
     work = cache_folder(None, "evidence") / f"{name}-{key}"
@@ -161,7 +162,7 @@ def _record(name: str, spec: Spec, progress: Stages) -> dict[str, Any]:
     with progress.stage(f"evidence {name}") as advance:
         for number, (data, seed) in enumerate(todo):
             advance(number, len(todo))
-            done[data, seed] = _one(protocol, spec, data, seed, work)
+            done[data, seed] = _one(protocol, spec, data, seed, work, start)
         advance(len(todo), len(todo))
     rows = [row for data in spec.data for row in _rows(protocol, spec, data, [done[data, s] for s in spec.seed_list])]
     metrics = {row["metric"] for row in rows}
@@ -182,7 +183,7 @@ def _record(name: str, spec: Spec, progress: Stages) -> dict[str, Any]:
         "seconds": round(sum(d["seconds"] for d in done.values()), 1),
         "machine": machine(),
         "versions": versions(),
-        **commit(),
+        **_one_commit(list(done.values())),
         "key": key,
         "recorded": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
@@ -200,18 +201,19 @@ def _protocol(name: str) -> Any:
     return importlib.import_module(f"tellapart.protocol.{name}")
 
 
-def _one(protocol: Any, spec: Spec, data: str, seed: int, work: Path) -> dict[str, Any]:
-    """{"seconds": s, "metrics": {metric: [baseline, variant]}} of one data set and seed, run or read back."""
+def _one(protocol: Any, spec: Spec, data: str, seed: int, work: Path, start: str | None) -> dict[str, Any]:
+    """`seconds`, `metrics` {metric: [baseline, variant]}, `commit` and `dirty` of one data set and seed."""
     file = work / f"{data}-{seed}.json"
     if file.is_file():
         try:
-            held: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return held
+            held = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(held, dict) and {"metrics", "commit"} <= set(held):
+                return held
         except ValueError:
             file.unlink()
-    start = time.perf_counter()
+    began = time.perf_counter()
     found = protocol.run(spec.model_dump(), data, seed)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     if not found:
         raise TellapartError(f"the protocol {spec.protocol} measured nothing on {data} with seed {seed}")
     metrics = {}
@@ -222,7 +224,7 @@ def _one(protocol: Any, spec: Spec, data: str, seed: int, work: Path) -> dict[st
         if not all(v.size and np.isfinite(v).all() for v in values):
             raise TellapartError(f"{metric} on {data} with seed {seed} is not finite: {pair}")
         metrics[metric] = [v.tolist() for v in values]
-    result = {"seconds": seconds, "metrics": metrics}
+    result = {"seconds": seconds, "metrics": metrics, **provenance(start)}
     _write(file, result)
     return result
 
@@ -312,20 +314,36 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> dict[str, Any]:
-    """`commit` (None outside a checkout) and `dirty`: whether a source of the package in use differs from it."""
-    root = Path(__file__).parents[1]
-    files = {getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("tellapart")}
-
-    def git(*words: str) -> str:
-        ran = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=30, check=True)
-        return ran.stdout.strip()
-
+def head() -> str | None:
+    """The commit of the checkout; None outside of one."""
     try:
-        used = [f for f in files if f and Path(f).is_relative_to(root)]
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", *used))}
+        return _git("rev-parse", "HEAD")
     except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def provenance(start: str | None) -> dict[str, Any]:
+    """`commit` that the work started from, and `dirty`: whether a source of the package in use differs from it."""
+    if start is None:
         return {"commit": None, "dirty": None}
+    root = Path(__file__).parents[1]
+    loaded = [getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("tellapart")]
+    used = sorted({f for f in loaded if f and Path(f).is_relative_to(root)})
+    changed = _git("diff", "--name-only", start, "--", *used) + _git("ls-files", "--others", "--", *used)
+    return {"commit": start, "dirty": bool(changed)}
+
+
+def _git(*words: str) -> str:
+    root = str(Path(__file__).parents[1])
+    ran = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, timeout=30, check=True)
+    return ran.stdout.strip()
+
+
+def _one_commit(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The commit that the last of the runs was made on; where not all were, `commits` names them in order."""
+    commits = list(dict.fromkeys(run["commit"] for run in runs))
+    found = {"commit": commits[-1], "dirty": None if None in commits else any(run["dirty"] for run in runs)}
+    return found if len(commits) == 1 else found | {"commits": commits}
 
 
 def _key(spec: Spec) -> str:

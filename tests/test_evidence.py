@@ -117,6 +117,28 @@ def test_a_torn_intermediate_file_is_made_again(place, protocol):
     assert protocol.calls[12:] == [("near", 3)]
 
 
+def test_the_commit_is_that_of_the_work_and_not_of_the_writing(place, protocol, monkeypatch):
+    monkeypatch.setattr(evidence, "head", lambda: "a" * 40)
+    monkeypatch.setattr(evidence, "provenance", lambda start: {"commit": start, "dirty": False})
+    evidence.record(["knn"])
+    monkeypatch.setattr(evidence, "head", lambda: "b" * 40)
+    (again,) = evidence.record(["knn"])
+    assert again["commit"] == "a" * 40 and again["dirty"] is False and "commits" not in again
+    next((place.parent / "cache" / "evidence").glob("knn-*/far-5.json")).unlink()
+    (mixed,) = evidence.record(["knn"])
+    assert mixed["commit"] == "b" * 40 and mixed["commits"] == ["a" * 40, "b" * 40] and len(protocol.calls) == 13
+
+
+def test_provenance_names_a_commit_and_sees_what_it_does_not_hold():
+    start = evidence.head()
+    if start is None:
+        pytest.skip("not a checkout")
+    assert evidence.provenance(start)["commit"] == start
+    assert evidence.provenance(None) == {"commit": None, "dirty": None}
+    empty = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+    assert evidence.provenance(empty)["dirty"] is True, "against an empty tree every source in use is a change"
+
+
 def test_words_change_nothing_and_options_change_everything(place, protocol):
     evidence.record(["knn"])
     (place / "knn.toml").write_text(SPEC.replace("finds more", "finds far more"))

@@ -13,18 +13,19 @@ from typing import Any
 from tellapart.core.version import VERSION as __version__
 
 _HOME = {
-    "Card": "tellapart.core.parts",
     "Collection": "tellapart.core.collection",
     "Encoded": "tellapart.core.encoded",
     "Hits": "tellapart.core.hits",
-    "Keys": "tellapart.core.relation",
     "Model": "tellapart.engine.model",
     "Recipe": "tellapart.recipe",
     "Relation": "tellapart.core.relation",
     "Report": "tellapart.core.report",
     "TellapartError": "tellapart.core.errors",
     "audit": "tellapart.runs",
+    "classify": "tellapart.apply",
+    "compare": "tellapart.compare",
     "curate": "tellapart.data.identity",
+    "detect": "tellapart.apply",
     "embed": "tellapart.engine.embed",
     "evaluate": "tellapart.runs",
     "explain": "tellapart.catalogue",
@@ -36,6 +37,9 @@ _HOME = {
     "parts": "tellapart.catalogue",
     "read": "tellapart.data.sources",
     "run": "tellapart.run",
+    "search": "tellapart.server.search",
+    "select": "tellapart.apply",
+    "serve": "tellapart.cli.serve",
     "split": "tellapart.data.splits",
     "why": "tellapart.runs",
 }

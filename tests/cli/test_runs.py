@@ -103,6 +103,27 @@ def test_index_is_built_anew_and_opens(folder, tmp_path):
     assert index.oversample == 7 and len(index) == 108
 
 
+def test_search_from_python_opens_a_run_once(folder, tmp_path):
+    import shutil
+
+    import tellapart
+    from tellapart.server import search as module
+
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    assert run("index", "exact", "--run", str(copy)).exit_code == 0
+    found = tellapart.search("a wild horse", run=copy, k=3)
+    assert len(found.results) == 3
+    held = Collection.open(copy / "collection")
+    animals = {i for i, label in zip(held.values("id"), held.values("label"), strict=True) if label == "animal"}
+    assert {result.id for result in found.results} <= animals
+    opened = module._opened.cache_info().misses
+    tellapart.search("a lemon", run=copy)
+    assert module._opened.cache_info().misses == opened
+    with pytest.raises(TellapartError, match="there is no run folder"):
+        tellapart.search("a lemon", run=tmp_path / "nowhere")
+
+
 def test_mined_negatives_are_of_other_topics_and_explained(folder, tmp_path):
     rows = tmp_path / "rows.parquet"
     options = ("--depth", "60", "--keep", "2", "--out", str(rows))

@@ -164,7 +164,8 @@ def test_a_picture_that_cannot_be_read_leaves_its_caption(tmp_path):
     ("value", "text"),
     [
         (0.12345, "0.123"), (-0.5, "−0.500"), (12.346, "12.35"), (123.45, "123.5"), (1234.5, "1,234"), (7, "7"),
-        (12345, "12,345"), (0, "0"), (1.2e-5, "1.2e-05"), (float("inf"), "–"), (None, "–"), (True, "yes"), (0.0, "0.000"),
+        (12345, "12,345"), (0, "0"), (1.2e-5, "1.2e-05"), (float("inf"), "–"), (None, "–"), (True, "yes"),
+        (0.0, "0.000"),
     ],
 )  # fmt: skip
 def test_numbers_have_the_digits_that_are_of_use(value, text):

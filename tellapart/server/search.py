@@ -1,0 +1,45 @@
+"""A run searched from Python, as the command line and the page search it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tellapart.server.service import Results, Service
+
+
+def search(
+    words: str = "",
+    *,
+    run: str | Path = "runs/latest",
+    image: str | Path | bytes | None = None,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    where: Mapping[str, Any] | None = None,
+    k: int = 10,
+) -> Results:
+    """The k nearest items of a run to words, a picture and examples, taken together.
+
+    The run stays open for the next search, until its files change.
+
+    Args:
+        run: a run folder.
+        image: a picture, as a path or as the bytes of its file.
+        like, unlike: ids of items.
+        where: conditions on columns, such as `{"label": "fruit"}`.
+
+    Raises:
+        DataError: no run there, or something that cannot be searched with.
+    """
+    folder = Path(run)
+    files = [folder / "model" / "model.json", folder / "index" / "index.json", folder / "collection"]
+    service = _opened(str(folder.resolve()), tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
+    picture = Path(image).read_bytes() if isinstance(image, str | Path) else image
+    return service.search(words, picture, like, unlike, where, k)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(folder: str, seen: tuple[int, ...]) -> Service:
+    return Service(folder)

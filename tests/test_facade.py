@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -30,18 +30,13 @@ def test_every_public_name_is_documented(name):
     assert doc and len(doc) >= 20
 
 
-@pytest.mark.parametrize("name", sorted(tellapart._HOME))
+@pytest.mark.parametrize("name", [n for n in tellapart._HOME if importlib.util.find_spec(f"tellapart.{n}")])
 def test_a_verb_stays_a_verb_when_a_module_of_its_name_is_imported(name):
-    home = tellapart._HOME[name].partition(":")[0]
     code = (
-        f"import importlib, tellapart, types\n"
-        f"importlib.import_module({home!r})\n"
-        f"try: importlib.import_module('tellapart.{name}')\n"
-        f"except ModuleNotFoundError: pass\n"
-        f"assert not isinstance(tellapart.{name}, types.ModuleType)"
+        "import importlib, tellapart, types\n"
+        f"importlib.import_module('tellapart.{name}')\n"
+        f"assert not isinstance(tellapart.{name}, types.ModuleType) and callable(tellapart.{name})"
     )
-    if importlib.util.find_spec(f"tellapart.{name}") is None and not home.endswith(f".{name}"):
-        pytest.skip("no module has this name")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 

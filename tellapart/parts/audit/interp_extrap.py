@@ -52,7 +52,6 @@ def interp_extrap(
     in training (cosine >= `twin`, or the same duplicate group) are left out first. Each query is ranked among the
     documents of the remaining test queries. Intervals are over test queries (their groups), for the clustering and the
     trained models as they are. ReSTrain, which resamples the training queries for each test query, is not part of this.
-
     Use it before a figure on a random split is believed for queries of a new kind.
 
     Args:

@@ -235,6 +235,8 @@ def _folders() -> tuple[tuple[Path, str | None], ...]:
 
 @functools.cache
 def _plugin_folders() -> tuple[tuple[Path, str | None], ...]:
+    if not any(map(_offers_parts, sys.path)):
+        return ()
     from importlib.metadata import entry_points
 
     found: list[tuple[Path, str | None]] = []
@@ -244,6 +246,26 @@ def _plugin_folders() -> tuple[tuple[Path, str | None], ...]:
             raise PartError(f"plug-in {point.name!r} names the package {point.value!r}, which cannot be found")
         found.append((Path(spec.submodule_search_locations[0]), point.value))
     return tuple(found)
+
+
+def _offers_parts(folder: str) -> bool:
+    """Whether a package installed in a folder of the import path has a plug-in of parts.
+
+    Reading the few files that can say so costs a tenth of importing the library that reads them properly.
+    """
+    try:
+        with os.scandir(folder or ".") as entries:
+            places = [e.path for e in entries if e.name.endswith((".dist-info", ".egg-info"))]
+    except OSError:
+        return False
+    for place in places:
+        try:
+            with open(os.path.join(place, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
+                if f"[{ENTRY_POINTS}]" in file.read():
+                    return True
+        except OSError:
+            continue
+    return False
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import textwrap
 from pathlib import Path
 
@@ -97,6 +99,35 @@ def test_a_name_taken_twice_is_an_error(folder, clash):
     write(folder, "score", "my_part", good())
     write(folder, "rank", clash, good(clash.capitalize()).replace('aliases=("short",)', "aliases=()"))
     with pytest.raises(PartError, match=f"two parts are named '{clash}'"):
+        cards()
+
+
+def plug_in(tmp_path, monkeypatch, value: str) -> None:
+    facts = tmp_path / "their_plugin-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: their-plugin\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[{parts.ENTRY_POINTS}]\ntheirs = {value}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(parts, "_plugin_folders", functools.cache(parts._plugin_folders.__wrapped__))
+    parts._scan.cache_clear()
+
+
+def test_an_installed_plug_in_brings_parts_and_listing_does_not_import_them(tmp_path, monkeypatch):
+    room = tmp_path / "their_plugin" / "parts" / "score"
+    room.mkdir(parents=True)
+    for folder in (room, room.parent, room.parent.parent):
+        (folder / "__init__.py").touch()
+    (room / "their_part.py").write_text(good("TheirPart"))
+    plug_in(tmp_path, monkeypatch, "their_plugin.parts")
+    card = card_of("score", "their-part")
+    assert card.module == "their_plugin.parts.score.their_part"
+    assert card.module not in sys.modules
+    assert make("score", "their-part(width=4)").width == 4
+
+
+def test_a_plug_in_that_names_no_package_is_an_error(tmp_path, monkeypatch):
+    plug_in(tmp_path, monkeypatch, "a_package_that_is_nowhere")
+    with pytest.raises(PartError, match="plug-in 'theirs' names the package 'a_package_that_is_nowhere'"):
         cards()
 
 

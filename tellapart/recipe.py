@@ -110,6 +110,6 @@ class Recipe(BaseModel):
 
 
 IMAGE = "joined(parts='lite0|colour-histogram|hog')"
-PLAIN = Recipe(image=IMAGE)
+PLAIN = Recipe(image=IMAGE, head="linear-head(dropout=0.5)", epochs=30)
 CLOSED_FORM = Recipe(image=IMAGE, strategy="cca")
 """What `tellapart run` chooses from, on the validation part, when it is given no recipe; `PLAIN` is the baseline."""

@@ -1,7 +1,7 @@
 """A rowwise objective in blocks against the same objective over the full matrix: time, extra memory, gradients.
 
-n = m = 16,384, d = 256, forward and backward. Each side runs in a process of its own, so that its peak memory is its own;
-"extra" is the peak less what the process held with its inputs ready.
+n = m = 16,384, d = 256, forward and backward. Each side runs in a process of its own, with its own peak memory; "extra"
+is the peak less what the process held with its inputs ready.
 """
 
 from __future__ import annotations

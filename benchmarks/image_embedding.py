@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import time
 
+import _record
 import numpy as np
 import timing
 import torch
@@ -95,7 +96,7 @@ def main() -> None:
             lambda: encoder.encode(Opened(files)), end_to_end, items=PICTURES, repeats=asked.repeats
         ),
     }
-    file = timing.write("image_embedding", ("tellapart", "onnxruntime", "torch", "numpy", "pillow"), result)
+    file = _record.write("image_embedding", result, ("tellapart", "onnxruntime", "torch", "numpy", "pillow"))
     print(f"{file.name}: {result['pre_processed']['ratio']} end to end {result['end_to_end']['ratio']}")
 
 

@@ -12,6 +12,7 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import _record
 import emoji
 import numpy as np
 import timing
@@ -51,7 +52,7 @@ def main() -> None:
         least = min(least, float((ours * library.encode(given, show_progress_bar=False)).sum(1).min()))
         lengths = [len(tokens) for tokens in library.tokenizer(given, truncation=True, max_length=256)["input_ids"]]
         found[kind] = {
-            "tokens": timing.spread([float(n) for n in lengths], 0),
+            "tokens": _record.spread([float(n) for n in lengths], 0),
             **timing.compare(
                 lambda given=given: encoder.encode(given),
                 lambda given=given: library.encode(given, show_progress_bar=False),
@@ -67,7 +68,7 @@ def main() -> None:
         **found,
     }
     packages = ("tellapart", "onnxruntime", "tokenizers", "sentence-transformers", "transformers", "torch", "numpy")
-    file = timing.write("text_embedding", packages, result)
+    file = _record.write("text_embedding", result, packages)
     print(f"{file.name}: " + ", ".join(f"{kind} {found[kind]['ratio']}" for kind in found))
 
 

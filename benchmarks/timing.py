@@ -1,34 +1,22 @@
-"""What the benchmarks share: measurements taken in turn, ratios run by run, one JSON file with machine and commit."""
+"""Two sides measured in turn, and their ratio turn by turn."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
+import os
 import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from tellapart.core.files import write_atomically
-from tellapart.evidence import commit, machine
-
-RESULTS = Path(__file__).parent / "results"
+from _record import spread
 
 
 def arguments(description: str) -> argparse.Namespace:
     """`--threads` and `--repeats`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--threads", type=int, default=machine()["cores"], help="for both sides (default: all cores)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for both sides (default: all cores)")
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
-
-
-def spread(values: list[float], digits: int = 3) -> dict[str, float]:
-    """Median, least and greatest."""
-    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {name: round(value, digits) for name, value in found.items()}
 
 
 def compare(ours: Callable[[], Any], baseline: Callable[[], Any], *, items: int, repeats: int) -> dict[str, Any]:
@@ -50,12 +38,3 @@ def compare(ours: Callable[[], Any], baseline: Callable[[], Any], *, items: int,
         for name, times in (("ratio", wall), ("ratio_of_processor_time", cpu))
     }
     return {"items": items, "repeats": repeats, **rates, **ratios}
-
-
-def write(name: str, packages: tuple[str, ...], result: dict[str, Any]) -> Path:
-    """Write `results/NAME.json`."""
-    facts = {"machine": machine(), **commit(), "versions": {p: version(p) for p in packages}}
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{name}.json"
-    write_atomically(file, (json.dumps({"benchmark": name, **result, **facts}, indent=1) + "\n").encode())
-    return file

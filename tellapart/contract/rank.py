@@ -5,7 +5,8 @@
 
 `fit` takes what a run has at hand: vectors of queries [a, d] that are not those to be ranked later, vectors of the
 documents [b, d] that are searched (or a fair sample of them), the ids of both ([a] and [b] of str; equal ids are one
-item), and pairs [p, 2] of row numbers (query, document) that belong together. A part takes from it what it needs.
+item), and pairs [p, 2] of row numbers (query, document) that belong together. Where queries are documents themselves,
+as in one labelled column, an item and itself are no pair. A part takes from it what it needs.
 `rank` takes query vectors [n, d], their hits, whose scores are cosines, and `vectors`, a function from ids [u] to their
 vectors [u, d], which is asked only for ids among the hits.
 

@@ -76,13 +76,15 @@ def pairs_of(pairs: object, queries: int, documents: int) -> np.ndarray:
 def candidates(
     queries: object, documents: object, query_ids: object, ids: object, pairs: object, k: int, *, least: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What a scorer of hits learns from: each query with its own documents and its k nearest ones.
+    """What a scorer of hits learns from: each query with its k nearest documents, as a search would give them.
 
-    Queries without a pair are left out; a document with the id of the query is never its candidate.
+    Queries without a pair are left out, and documents of a query that are not among its nearest do not come in. A
+    document with the id of the query is no candidate of it, unless it is said to be relevant (a caption and its picture
+    go by one id).
 
     Args:
         k: how many of the nearest documents.
-        least: how many queries with a document of their own are needed.
+        least: how many queries that find a document of their own are needed.
 
     Returns:
         Unit queries [a, d] float64; and for every candidate its query's row, its cosine, and whether it is relevant.
@@ -97,17 +99,17 @@ def candidates(
     rows, cosines, relevant = [], [], []
     for q in np.unique(own[:, 0]):
         scores, mine = keys @ z[q], own[own[:, 0] == q, 1]
-        scores[(key_ids == names[q]) & (key_ids != "")] = -np.inf
-        top = np.argpartition(-scores, min(k, len(keys)) - 1)[:k]
-        at = np.union1d(top, mine)
+        itself = (key_ids == names[q]) & (key_ids != "")
+        itself[mine] = False
+        scores[itself] = -np.inf
+        at = np.sort(np.argpartition(-scores, min(k, len(keys)) - 1)[:k])
         at = at[np.isfinite(scores[at])]
-        if not np.isin(at, mine).any():
-            continue
         rows.append(np.full(len(at), q))
         cosines.append(scores[at])
         relevant.append(np.isin(at, mine))
-    if len(rows) < least:
-        raise DataError(f"at least {least} queries with a relevant document are needed, not {len(rows)}: give pairs")
+    found = sum(bool(r.any()) for r in relevant)
+    if found < least:
+        raise DataError(f"at least {least} queries with a relevant document are needed, not {found}: give more pairs")
     y = np.concatenate(relevant)
     if y.all():
         raise DataError("every candidate is relevant: there is nothing to tell apart")

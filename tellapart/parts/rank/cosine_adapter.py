@@ -33,7 +33,8 @@ class CosineAdapter:
     c0 are the logistic regression of relevance on u over all queries, w the relative spread of u; the network starts
     at o = 0. Trained with the logistic loss on every (query, candidate, relevant or not): the abstract and summaries
     of the paper do not name the loss, and this is what was taken. Three tenths of the queries are held out to stop
-    the training and to set the threshold: the largest that keeps the share `recall` of their relevant candidates.
+    the training and to set the threshold: the largest that keeps the share `recall` of the relevant ones among their
+    `candidates` nearest documents.
 
     Use it where a search must be able to answer "nothing here". Fit it on queries that the encoder was not trained
     on: pairs seen in training lie too near. The order of the hits never changes.
@@ -47,7 +48,7 @@ class CosineAdapter:
         self,
         *,
         recall: Annotated[float, Field(gt=0, le=1)] = 0.95,
-        candidates: Annotated[int, Field(ge=2, le=10_000)] = 50,
+        candidates: Annotated[int, Field(ge=2, le=10_000)] = 100,
         hidden: Annotated[int, Field(ge=0, le=4096)] = 32,
         epochs: Annotated[int, Field(ge=1, le=10_000)] = 60,
         learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01,
@@ -69,8 +70,8 @@ class CosineAdapter:
         z, rows, cosines, y = candidates(queries, documents, query_ids, ids, pairs, self.candidates, least=10)
         u = np.maximum((1 + cosines) / 2, _TINY)
         rng = np.random.default_rng(self.seed)
-        asked = rng.permutation(np.unique(rows))
-        held = np.isin(rows, asked[: max(3, round(_HELD_OUT * len(asked)))])
+        kinds = rng.permutation(np.unique(rows[y])), rng.permutation(np.setdiff1d(rows, rows[y]))
+        held = np.isin(rows, np.concatenate([kind[: round(_HELD_OUT * len(kind))] for kind in kinds]))
         self.slope_, self.centre_ = _logistic(u[~held], y[~held])
         self.spread_ = float(u[~held].std()) / self.centre_
         self.w1_, self.b1_ = rng.normal(size=(z.shape[1], self.hidden)), np.zeros(self.hidden)

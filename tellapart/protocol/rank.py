@@ -90,9 +90,8 @@ def hubs(spec: dict[str, Any], data: str, seed: int) -> Figures:
     options = spec["options"]
     sides = encoded(data, seed, options.get("epochs", 20), options.get("pairs", 4000))
     found: Figures = {}
-    columns = {side: getattr(frozen(data, options.get("pairs", 4000))[0].sides(), side).column for side in SIDES}
     for asking, asked in (SIDES, SIDES[::-1]):
-        name = f"{columns[asking]} to {columns[asked]}"
+        name = f"{asking} to {asked}"
         held, test = (Search(sides[part][asking], sides[part][asked]) for part in ("validation", "test"))
         bank = sides["train"][asking]
         of = {}

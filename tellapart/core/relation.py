@@ -63,11 +63,27 @@ class Relation:
         Members of one duplicate group that are not positive are ignored, and so, where rows and columns are vectors
         of one encoder (`same_space`), is the entry of an item with itself.
         """
-        pos = (rows.target[:, None] == cols.target) & (rows.target >= 0)[:, None]
+        shape = (len(rows), len(cols))
+        target = _equal(torch.where(rows.target >= 0, rows.target, _NOTHING), cols.target)
+        same_group, same_item = _equal(rows.group, cols.group), _equal(rows.item, cols.item)
+        if target is None or same_group is None or same_item is None:
+            return Relation._dense(rows, cols, same_space)
+        pos, neg = torch.zeros(shape, device=rows.item.device), torch.ones(shape, device=rows.item.device)
+        pos[target] = 1.0
         if same_space:
-            pos &= rows.item[:, None] != cols.item
-        neg = (rows.group[:, None] != cols.group) & (rows.item[:, None] != cols.item) & ~pos
-        return Relation(pos.float(), neg.float())
+            pos[same_item] = 0.0
+        for entries in (target, same_group, same_item):
+            neg[entries] = 0.0
+        return Relation(pos, neg)
+
+    @staticmethod
+    def _dense(rows: Keys, cols: Keys, same_space: bool) -> Relation:
+        """The same by comparing every row with every column: cheaper where much is equal, as with few labels."""
+        equal = (rows.target[:, None] == cols.target) & (rows.target >= 0)[:, None]
+        neg = (rows.group[:, None] != cols.group) & (rows.item[:, None] != cols.item) & ~equal
+        if same_space:
+            equal = equal & (rows.item[:, None] != cols.item)
+        return Relation(equal.float(), neg.float())
 
     def without_negatives(self, where: Tensor) -> Relation:
         """The relation with the marked entries of `neg` set to zero."""
@@ -90,3 +106,20 @@ class Relation:
         if (self.pos * self.neg != 0).any():
             return "an entry is both positive and negative"
         return None
+
+
+_NOTHING = -(1 << 62)
+_SPARSE = 16
+
+
+def _equal(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor] | None:
+    """(rows, columns) of the entries where a[row] == b[column], by sorting; None where more than 1 in 16 are."""
+    ordered, order = b.sort()
+    first = torch.searchsorted(ordered, a)
+    count = torch.searchsorted(ordered, a, right=True) - first
+    total = int(count.sum())
+    if total * _SPARSE > len(a) * len(b):
+        return None
+    row = torch.arange(len(a), device=a.device).repeat_interleave(count)
+    place = torch.arange(total, device=a.device) - (count.cumsum(0) - count).repeat_interleave(count)
+    return row, order[first.repeat_interleave(count) + place]

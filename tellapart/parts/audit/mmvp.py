@@ -68,6 +68,7 @@ def mmvp(
     b = unit_rows(
         matrix(vectors["other"], what="other") if "other" in vectors else oriented_gradients(vectors["pixels"])
     )
+    t = unit_rows(matrix(vectors["text"], dim=a.shape[1], what="text")) if "text" in vectors else None
     if not len(a) == len(b) == len(collection) or len(a) < _PICTURES:
         raise DataError(
             f"{len(a)} and {len(b)} vectors, {len(collection)} pictures: give as many, at least {_PICTURES}"
@@ -85,7 +86,6 @@ def mmvp(
         return report.add(Text(f"cannot tell: only {few}", "verdict"))
     answers: dict[str, np.ndarray] = {}
     codes, asked = collection.codes(column) if column in collection.columns else (None, [])
-    t = unit_rows(matrix(vectors["text"], dim=a.shape[1], what="text")) if "text" in vectors else None
     for kind, found in (("blind", blind), ("control", control)):
         if codes is not None and len(asked) > 1:
             answers[f"differ, {kind}"] = codes[found[:, 0]] != codes[found[:, 1]]

@@ -10,7 +10,7 @@ import numpy as np
 from tellapart.core.collection import Collection, Side
 from tellapart.core.errors import DataError, PartError, near
 from tellapart.core.parts import card_of, make, parse_spec
-from tellapart.core.progress import Progress, Silence, Stages
+from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
 
 LATEST = Path("runs/latest")
@@ -128,7 +128,7 @@ def detect(
     held = [fitted.score(z[opened.rows(part)]) for part in ("validation", "test")]
     threshold = float(np.quantile(held[0], 1 - false_alarms, method="higher"))
     with stages.stage("read") as told:
-        new = read(source, progress=_untitled(told))
+        new = read(source, progress=told)
     if side.column not in new.columns:
         raise DataError(f"the run searches {side.column!r}, and {source} has {', '.join(new.columns)}")
     found = fitted.score(opened.model.project("document", _embedded(new, side, opened.model, stages)))
@@ -231,10 +231,10 @@ def _vectors(
     from tellapart.data.splits import split
 
     with stages.stage("read") as told:
-        collection = read(source, progress=_untitled(told))
+        collection = read(source, progress=told)
     collection = collection.take(_labelled(collection, by))
     with stages.stage("look for duplicates") as told:
-        collection = curate(collection, progress=_untitled(told))
+        collection = curate(collection, progress=told)
     column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns and c != by), "")
     if not column:
         raise DataError(f"which column is embedded? name one with --column: {', '.join(collection.columns)}")
@@ -294,7 +294,7 @@ def _texts(source: str | Path, column: str, stages: Stages) -> tuple[Collection,
     from tellapart.data.sources import read
 
     with stages.stage(f"read {Path(str(source)).name}") as told:
-        collection = read(source, progress=_untitled(told))
+        collection = read(source, progress=told)
     name = column or next((c for c in ("text", "anchor") if c in collection.columns), "")
     if not name:
         raise DataError(f"{source} has no texts; name their column with --column: {', '.join(collection.columns)}")
@@ -387,7 +387,3 @@ def _binary(kind: Any) -> bool:
 def _finite(low: float, high: float) -> tuple[float | None, float | None]:
     """An interval that cannot be given is None."""
     return (None, None) if np.isnan(low) else (low, high)
-
-
-def _untitled(told: Progress) -> Any:
-    return lambda done, total, text="": told(done, total or done)

@@ -73,11 +73,6 @@ class _Bars(Stages):
         self.bars.console.print(Text(text))
 
 
-def untitled(told: Advance) -> Any:
-    """A progress of (done, total) for work that also gives a text, and a total that may not be known."""
-    return lambda done, total, text="": told(done, total or done)
-
-
 def roles(pairs: list[str] | None) -> dict[str, str] | None:
     """`["text=comment"]` -> `{"text": "comment"}`; None where nothing is given."""
     found = {}

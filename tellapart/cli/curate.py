@@ -20,13 +20,13 @@ def curate(
     """Read a collection, find duplicates, and show what it holds and what is wrong with it."""
     from tellapart import data
     from tellapart.cli._say import out as say
-    from tellapart.cli._say import roles, save_page, show, stages, untitled
+    from tellapart.cli._say import roles, save_page, show, stages
 
     with stages() as shown:
         with shown.stage("read") as told:
-            collection = data.read(path, columns=roles(column), progress=untitled(told))
+            collection = data.read(path, columns=roles(column), progress=told)
         with shown.stage("look for duplicates") as told:
-            collection = data.curate(collection, progress=untitled(told))
+            collection = data.curate(collection, progress=told)
     report = data.summary(collection)
     show(report, as_json=json)
     if out is not None:

@@ -20,7 +20,7 @@ def embed(
     import numpy as np
 
     from tellapart.cli._say import out as say
-    from tellapart.cli._say import stages, untitled
+    from tellapart.cli._say import stages
     from tellapart.core.files import placed
     from tellapart.core.parts import make
     from tellapart.data.sources import read
@@ -29,7 +29,7 @@ def embed(
 
     with stages() as shown:
         with shown.stage("read") as told:
-            collection = read(path, progress=untitled(told))
+            collection = read(path, progress=told)
         column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns), "")
         if not column:
             raise DataError(f"which column? name one with --column: {', '.join(collection.columns)}")

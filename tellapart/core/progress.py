@@ -1,4 +1,7 @@
-"""How long work says where it is: stages by name, and within each a count of what is done."""
+"""How long work says where it is: stages by name, and within each a count of what is done.
+
+`Progress` is called with (done, total). Where the total is not known, it is what is done so far.
+"""
 
 from __future__ import annotations
 

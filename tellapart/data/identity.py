@@ -17,11 +17,12 @@ from PIL import Image
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import installed, require
+from tellapart.core.progress import Progress
 from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
 from tellapart.data.limits import PROBLEMS
 from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shingles, text_pairs
-from tellapart.data.problems import Problems, Progress, refuse_if_empty
+from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 
 HASH_SIDE = 16
@@ -69,7 +70,7 @@ def curate(
 
     Args:
         embeddings: [n, d], row-aligned; pairs with a cosine of at least `same_cosine` then count as duplicates too.
-        progress: called with (done, total, text).
+        progress: called with (done, total).
 
     Raises:
         DataError: nothing is left, or the embeddings do not fit.
@@ -150,7 +151,7 @@ def look(collection: Collection, progress: Progress | None = None) -> Pictures:
             values = column.slice(start, BLOCK).to_pylist()
             list(pool.map(one, range(start, start + len(values)), values))
             if progress is not None:
-                progress(min(start + BLOCK, n), n, "hashing pictures")
+                progress(min(start + BLOCK, n), n)
     return Pictures(digest, reason, bits if perceptual is not None else None, colour)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tellapart.core.needs import installed, require
+from tellapart.core.progress import Progress
 from tellapart.data.groups import Sets
-from tellapart.data.problems import Progress
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -73,7 +73,7 @@ def cosine_pairs(z: np.ndarray, threshold: float, progress: Progress | None = No
         keep = a < b
         found.append((a[keep], b[keep].astype(np.int64), np.minimum(scores[keep], 1.0)))
         if progress is not None:
-            progress(min(start + BLOCK, len(z)), len(z), "looking for near vectors")
+            progress(min(start + BLOCK, len(z)), len(z))
     return _unique(found)
 
 
@@ -117,7 +117,7 @@ def text_pairs(texts: Sequence[str], near: float, same: float, progress: Progres
             if score >= same:
                 sets.unite(x, y)
         if progress is not None and place % BLOCK == 0:
-            progress(place, len(order), "comparing near texts")
+            progress(place, len(order))
     first, second, scores = np.asarray(found, float).reshape(-1, 3).T
     return _unique([(first, second, scores)])
 
@@ -131,7 +131,7 @@ def _signatures(texts: Sequence[str], progress: Progress | None) -> np.ndarray:
         made = minhash.bulk(sets, num_perm=PERMUTATIONS, seed=1)
         blocks.append(np.stack([m.hashvalues for m in made]).astype(np.uint64))
         if progress is not None:
-            progress(min(start + BLOCK, len(texts)), len(texts), "hashing texts")
+            progress(min(start + BLOCK, len(texts)), len(texts))
     return np.concatenate(blocks)
 
 

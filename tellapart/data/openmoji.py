@@ -19,7 +19,8 @@ import pyarrow as pa
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import require
-from tellapart.data.problems import Problems, Progress
+from tellapart.core.progress import Progress
+from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.rasterize import whole
 from tellapart.data.spool import cache_folder, write_words
@@ -148,7 +149,7 @@ def render(drawings: Path, folder: Path, codes: list[str], size: int, progress: 
             failed[code] = reason
         done += 1
         if progress is not None:
-            progress(done, len(codes), "drawing openmoji")
+            progress(done, len(codes))
 
     running = [
         subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.data.limits import PROBLEMS
 from tellapart.data.provenance import about
 
-Progress = Callable[[int, int | None, str], None]
 Problem = tuple[str, str, str]
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
 from tellapart.core.needs import require
-from tellapart.data.problems import Progress
+from tellapart.core.progress import Progress
 from tellapart.data.provenance import with_about
 
 DATA_VARIABLE = "TELLAPART_DATA"

@@ -11,8 +11,8 @@ from types import ModuleType
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
+from tellapart.core.progress import Progress
 from tellapart.data import readers
-from tellapart.data.problems import Progress
 
 SHIPPED = ("openmoji", "digits", "fashion", "wordnet", "docstrings")
 
@@ -33,7 +33,7 @@ def read(
         source: a folder of pictures, CSV, TSV, JSONL, Parquet, a saved Hugging Face data set, a BEIR folder, tar shards
             (also `shards/{0000..0003}.tar`), a saved collection, or `openmoji` and the other names in `SHIPPED`.
         cache: a folder for rendered pictures and for rows that do not fit in memory.
-        progress: called with (done, total or None, text).
+        progress: called with (done, total); where the total is not known, it is what is done so far.
         columns: role -> column, where names do not say it, as in `{"text": "comment"}`.
         root: the folder that paths of pictures are relative to (default: where the table lies).
 

@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.columns import MORE_NEGATIVES, Roles, looks_like_pictures, plain, roles
 from tellapart.data.images import probe
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, TEXT_CHARS, size_words
 from tellapart.data.paths import below
-from tellapart.data.problems import Problems, Progress, refuse_if_empty
+from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 from tellapart.data.spool import Spool
 
@@ -93,7 +94,7 @@ def collect(
             _take(block, state, dropped)
             done += len(block)
             if progress is not None:
-                progress(done, total, f"reading {source}")
+                progress(done, total or done)
         if state is None:
             refuse_if_empty(0, problems, source, advice)
             raise DataError(f"{source} holds no items. {advice}")

@@ -8,8 +8,9 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.lines import lines
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import jsonl
 from tellapart.data.tables import SPLITS, Row, collect
@@ -143,7 +144,7 @@ def _texts(
             if id_ in wanted:
                 found[id_] = _joined(row)
         if progress is not None:
-            progress(total, None, f"reading {file.name}")
+            progress(total, total)
     return found, total
 
 

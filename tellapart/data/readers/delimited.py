@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.limits import TEXT_CHARS
 from tellapart.data.lines import lines, too_long
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.tables import Row, collect
 
 ORDER = 50

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.arrow import class_names, rows, rows_a_batch
 from tellapart.data.limits import JSON_BYTES, SHARDS
 from tellapart.data.paths import below
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.tables import SPLITS, Row, collect
 
 ORDER = 10

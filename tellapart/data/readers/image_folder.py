@@ -11,12 +11,13 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.captions import caption_of
 from tellapart.data.images import SUFFIXES, UNREAD
 from tellapart.data.limits import SIDECAR_BYTES, size_words
 from tellapart.data.lines import record
 from tellapart.data.paths import walk
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import delimited, jsonl, parquet
 from tellapart.data.tables import SPLITS, Row, collect

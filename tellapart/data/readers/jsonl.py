@@ -9,9 +9,10 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.limits import JSON_BYTES, size_words
 from tellapart.data.lines import lines, record, too_long
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.tables import Row, collect
 
 ORDER = 50

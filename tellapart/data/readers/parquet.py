@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.arrow import class_names, features_of, rows, rows_a_batch
 from tellapart.data.limits import COLUMNS, ROW_GROUP_BYTES, size_words
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.tables import Row, collect
 
 ORDER = 50

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tellapart.core.collection import FILE, Collection
 from tellapart.core.errors import DataError
-from tellapart.data.problems import Progress
+from tellapart.core.progress import Progress
 
 ORDER = 0
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.progress import Progress
 from tellapart.data.images import SUFFIXES as PICTURES
 from tellapart.data.images import UNREAD
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, SHARDS, SIDECAR_BYTES, TAR_MEMBERS, size_words
 from tellapart.data.lines import record
-from tellapart.data.problems import Problems, Progress
+from tellapart.data.problems import Problems
 from tellapart.data.tables import Row, collect
 
 ORDER = 40

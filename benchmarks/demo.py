@@ -37,8 +37,7 @@ def main() -> None:
             best, kept = -1.0, {}
             for recipe in recipes:
                 outcome = trial(parted, vectors[recipe.image], recipe, seed=seed)
-                assert outcome.fitted is not None
-                chosen = measure(parted, vectors[recipe.image], outcome.fitted.encode, part="validation")
+                chosen = measure(parted, outcome.encode, part="validation")
                 on_validation = np.mean([v.mean() for n, v in chosen.items() if "nDCG" in n])
                 if on_validation > best:
                     best, kept = float(on_validation), {n: float(v.mean()) for n, v in outcome.values.items()}

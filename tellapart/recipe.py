@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tellapart.core.errors import PartError, TellapartError, near
-from tellapart.core.parts import card_of, check_options, parse_spec, split_chain
+from tellapart.core.parts import card_of, chain_cards, check_options, parse_spec, split_chain
 
 PART_FIELDS = {
     "image": "encode", "text": "encode", "head": "encode", "objective": "objective", "relate": "relate",
@@ -23,11 +23,14 @@ class Recipe(BaseModel):
     """What a run does. Fields that name parts take `name`, `name(option=value)` or a chain `a|b`; "" is none.
 
     Attributes:
-        image, text: frozen encoders of the two modalities.
-        head: the trained map from frozen features to the shared space.
+        image, text: encoders of the two modalities.
+        head: the trained map from their features to the shared space.
+        tune: what is trained: the head on frozen features; `lora`: low-rank additions to the encoder's attention too;
+            `full`: the whole encoder too. Where both sides hold one modality they share the encoder.
         positives: what makes two items positive: the pair itself, or its duplicate group as well.
         both_ways: whether documents also look for their queries (the symmetric loss).
-        learning_rate, weight_decay: of AdamW; the rate falls along a cosine to 0 after `warmup` of all steps.
+        learning_rate, weight_decay: of AdamW; the rate falls along a cosine to 0 after `warmup` of all steps. It holds
+            for all that is trained: 1e-4 to 1e-3 suit `tune=lora`, 2e-5 to 1e-4 suit `tune=full`.
         average: share of the steps at the end whose weights are averaged (0: none).
     """
 
@@ -36,6 +39,7 @@ class Recipe(BaseModel):
     image: str = "lite0"
     text: str = "minilm"
     head: str = "linear-head"
+    tune: Literal["head", "lora", "full"] = "head"
     objective: str = "infonce"
     relate: str = ""
     sample: str = "shuffle"
@@ -73,6 +77,9 @@ class Recipe(BaseModel):
             for piece in split_chain(getattr(self, field)):
                 name, options = parse_spec(piece)
                 check_options(card_of(shape, name), options)
+        closed = any("closed-form" in card.traits for card in chain_cards("strategy", self.strategy))
+        if closed and self.tune != "head":
+            raise PartError(f"{self.strategy} has no training steps: use strategy=two-tower with tune={self.tune}")
 
     def but(self, **changes: Any) -> Recipe:
         """The same recipe with some fields changed."""

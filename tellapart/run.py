@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LATEST = Path("runs/latest")
 SHOWN = 12
 ANSWERED = 0.95
+COMPARED = 64
 
 
 def cache_folder() -> Path:
@@ -84,7 +85,7 @@ def run(
     recipe = _recipes(collection, given).get(name, recipe)
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name}
     report.add(*_measured(collection, outcomes, name))
-    report.add(*_kept(collection, vectors, recipe, outcomes[name].fitted, out, stages))
+    report.add(*_kept(collection, vectors, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*_notes(collection))
     write_report(report, out, collection)
@@ -174,7 +175,7 @@ def _trials(
     chosen = {}
     for name, outcome in outcomes.items():
         if outcome.fitted is not None:
-            figures = measure(collection, vectors, outcome.fitted.encode, part="validation")
+            figures = measure(collection, outcome.encode, part="validation")
             chosen[name] = float(np.mean([np.nanmean(figures[f"{d} nDCG@10"]) for d, _, _ in directions(collection)]))
             stages.say(f"{name}: nDCG@10 {chosen[name]:.3f} on the validation part")
     return outcomes, max(chosen, key=lambda name: chosen[name])
@@ -206,20 +207,23 @@ def _measured(collection: Collection, outcomes: dict[str, Outcome], chosen: str)
 
 
 def _kept(
-    collection: Collection, vectors: dict[str, np.ndarray], recipe: Recipe, fitted: Any, out: Path, stages: Stages
+    collection: Collection, vectors: dict[str, np.ndarray], outcome: Outcome, out: Path, cache: Path, stages: Stages
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
     from tellapart.engine.indexing import build
-    from tellapart.engine.model import Head, Model
+    from tellapart.engine.keep import keep
+    from tellapart.engine.prepare import features
 
-    heads = {side: Head(recipe.head, state) for side, state in fitted.state.items()}
-    encoders = {"image": recipe.image, "text": recipe.text}
-    model = Model(collection.sides(), encoders, heads, recipe=recipe.model_dump())
+    assert outcome.fitted is not None
+    recipe, rows = outcome.fitted.recipe, np.arange(len(collection))
+    model = keep(collection.sides(), outcome.fitted, out / "model")
+    if recipe.tune != "head":
+        vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages, encoders=model.encoders)
+        rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).astype(int)]
     z = model.project("document", np.asarray(vectors["document"]))
-    parity = float(np.abs(z - fitted.encode("document", vectors["document"])).max())
+    parity = float(np.abs(z[rows] - outcome.encode("document", rows)).max())
     if parity > 1e-4:
         raise TellapartError(f"the saved model differs from the trained one by {parity:.1e}: this is a bug, report it")
-    model.save(out / "model")
     with stages.stage("build the index") as told:
         _, built = build(recipe.index, collection.ids.tolist(), z, out / "index", progress=told)
     blocks: list[Any] = [*built.blocks, *_calibrated(collection, model, vectors, out)]

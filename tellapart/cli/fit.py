@@ -18,7 +18,7 @@ def fit(
     """Train a recipe and save the model; under torchrun, on several processes."""
     from tellapart.cli import _say
     from tellapart.engine import distributed
-    from tellapart.engine.model import Head, Model
+    from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
     from tellapart.engine.trial import trial
     from tellapart.recipe import PLAIN, Recipe
@@ -38,9 +38,7 @@ def fit(
     if distributed.rank() > 0:
         return
     assert outcome.fitted is not None
-    heads = {side: Head(made.head, state) for side, state in outcome.fitted.state.items()}
-    encoders = {"image": made.image, "text": made.text}
-    Model(collection.sides(), encoders, heads, recipe=made.model_dump()).save(out)
+    keep(collection.sides(), outcome.fitted, out)
     for name in outcome.values:
         _say.out(f"{name} on the validation part: {outcome.mean(name):.3f}")
     _say.out(f"The model: {out}")

@@ -56,7 +56,7 @@ def embed(
     """
     if not len(collection):
         return np.empty((0, encoder.dim), np.float32)
-    items = (_pictures if encoder.modality == "image" else _texts)(collection, column)
+    items = items_of(collection, column, encoder.modality)
     folder = Path(cache) / str(encoder.fingerprint)
     with _in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,8 +74,8 @@ def embed(
 
 
 @dataclass(frozen=True)
-class _Items:
-    """A column whose items are opened one by one, in whichever thread asks."""
+class Items:
+    """A column whose items are opened one by one, in whichever thread asks; `key` is a hash of an item's content."""
 
     values: pa.ChunkedArray
     ids: np.ndarray
@@ -100,7 +100,7 @@ class _Items:
 class _Chosen(Sequence[Any]):
     """Some items of a column, opened when they are asked for."""
 
-    def __init__(self, items: _Items, rows: np.ndarray) -> None:
+    def __init__(self, items: Items, rows: np.ndarray) -> None:
         self.items, self.rows = items, rows
 
     def __len__(self) -> int:
@@ -110,7 +110,12 @@ class _Chosen(Sequence[Any]):
         return self.items.at(int(self.rows[at]))
 
 
-def _texts(collection: Collection, column: str) -> _Items:
+def items_of(collection: Collection, column: str, modality: str) -> Items:
+    """The texts or pictures of a column; what cannot be opened is a `DataError` that names the item."""
+    return (_pictures if modality == "image" else _texts)(collection, column)
+
+
+def _texts(collection: Collection, column: str) -> Items:
     def text(value: Any) -> str:
         if not isinstance(value, str):
             raise DataError(f"column {column!r} holds no text for it")
@@ -119,10 +124,10 @@ def _texts(collection: Collection, column: str) -> _Items:
     def content(value: Any) -> bytes:
         return hashlib.sha256(text(value).encode("utf-8", "surrogatepass")).digest()
 
-    return _Items(collection[column], collection.ids, text, content)
+    return Items(collection[column], collection.ids, text, content)
 
 
-def _pictures(collection: Collection, column: str) -> _Items:
+def _pictures(collection: Collection, column: str) -> Items:
     from tellapart.data.images import image_source, open_image
 
     root = collection.root
@@ -134,7 +139,7 @@ def _pictures(collection: Collection, column: str) -> _Items:
         with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
 
-    return _Items(collection[column], collection.ids, lambda value: open_image(image_source(value, root)), content)
+    return Items(collection[column], collection.ids, lambda value: open_image(image_source(value, root)), content)
 
 
 def _name(keys: np.ndarray) -> str:
@@ -196,7 +201,7 @@ def _load(file: Path) -> np.ndarray | None:
     return array
 
 
-def _embed_missing(folder: Path, keys: np.ndarray, items: _Items, encoder: Any, progress: Progress | None) -> None:
+def _embed_missing(folder: Path, keys: np.ndarray, items: Items, encoder: Any, progress: Progress | None) -> None:
     first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
     rows = first[_Store(folder).find(keys[first]) < 0]
     for start in range(0, len(rows), ITEMS_A_BLOCK):

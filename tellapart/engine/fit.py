@@ -16,7 +16,7 @@ from tellapart.core.errors import PartError, TellapartError
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.plan import Plan, SampleKeys
 from tellapart.core.progress import Progress
-from tellapart.engine import checkpoint, distributed
+from tellapart.engine import checkpoint, distributed, towers
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache
 from tellapart.engine.session import Run
@@ -92,9 +92,8 @@ def _fit(
 ) -> Fitted:
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chain = Chain.of(recipe.objective, relate=recipe.relate, augment=recipe.augment)
-    run = Run(
-        recipe, data, _towers(recipe, data), chain, seed, place, cache=GradCache(cache_rows) if cache_rows else None
-    )
+    cache = GradCache(cache_rows) if cache_rows else None
+    run = Run(recipe, data, towers.build(recipe, data), chain, seed, place, cache=cache)
     strategy: nn.Module = make("strategy", recipe.strategy)
     strategy.begin(run)  # type: ignore[operator]
     whole = nn.ModuleDict({"towers": run.towers, "strategy": strategy}).to(place).train()
@@ -168,29 +167,13 @@ def untrained(recipe: Recipe, data: TrainData, *, seed: int | None = None) -> Fi
     """The towers of a recipe as they are before the first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed if seed is None else seed)
-        return _fitted(recipe, _towers(recipe, data), [], 0.0)
+        return _fitted(recipe, towers.build(recipe, data), [], 0.0)
 
 
 def _fitted(recipe: Recipe, towers: nn.ModuleDict, history: list[dict[str, Any]], seconds: float) -> Fitted:
     states = {side: tower.state_dict() for side, tower in towers.eval().items()}
     arrays = {side: {name: x.cpu().numpy().copy() for name, x in state.items()} for side, state in states.items()}
     return Fitted(recipe, arrays, history, seconds, towers)
-
-
-def _towers(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
-    """A tower a side, or one for both where both are one column."""
-
-    def build(side: str) -> nn.Module:
-        inputs = getattr(data, side)
-        head: nn.Module = make("encode", recipe.head).module(inputs.width)
-        below = inputs.encoder()
-        if below is not None:
-            return nn.Sequential(below, head)
-        head.standardise(inputs.batch(np.arange(len(inputs)), seed=None))  # type: ignore[operator]
-        return head
-
-    query = build("query")
-    return nn.ModuleDict({"query": query, "document": query if data.same_space else build("document")})
 
 
 def _plan(run: Run, epoch: int, *, expected: int | None = None) -> Plan:

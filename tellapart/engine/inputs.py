@@ -1,4 +1,4 @@
-"""What goes into a tower: frozen features, pictures or texts, given by row numbers."""
+"""What goes into a tower: frozen features, or pictures and texts below an encoder, given by row numbers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.relation import Keys
+from tellapart.engine.embed import Items
+from tellapart.engine.tune import lora
 
 
 class Inputs(ABC):
@@ -23,9 +25,15 @@ class Inputs(ABC):
 
     Attributes:
         width: numbers a row that the head gets.
+        chunk: rows that are encoded at once where no gradient is wanted.
+        reference: how many rows' vectors under the fresh encoder the head is standardised on; 0: it is not.
+        part: the encoder part of items that are opened; sides of equal part share their encoder.
     """
 
     width: int
+    chunk = 4096
+    reference = 0
+    part: Any = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -105,6 +113,72 @@ class Pictures(Inputs):
         return hashlib.sha256(np.ascontiguousarray(self.x).tobytes()).hexdigest()[:16]
 
 
+class Opened(Inputs):
+    """Texts or pictures of a collection, opened and prepared for their encoder when a batch is made.
+
+    What `prepare` gives as several tensors (token numbers and mask, padded to the longest of the batch) is one tensor
+    here, [n, tensors, ...].
+
+    Args:
+        items: a column.
+        part: encoder of trait `trainable`: `prepare(items)` gives what `module()` takes.
+        low_rank: train low-rank additions to the encoder's attention instead of all its weights.
+        augment: pixel or word parts, applied in order, each with a generator of the (step, item)'s own.
+    """
+
+    chunk = 64
+    reference = 256
+
+    def __init__(
+        self, items: Items, part: Any, *, low_rank: bool = False, augment: Sequence[Callable[..., Any]] = ()
+    ) -> None:
+        self.items, self.part, self.low_rank, self.augment = items, part, low_rank, tuple(augment)
+        self.width = part.dim
+
+    def __len__(self) -> int:
+        return len(self.items.ids)
+
+    def batch(self, rows: np.ndarray, *, seed: int | None) -> Tensor:
+        tensors = self.part.prepare([self._opened(int(row), seed) for row in rows])
+        return tensors[0] if len(tensors) == 1 else torch.stack(tuple(tensors), 1)
+
+    def _opened(self, row: int, seed: int | None) -> Any:
+        item = self.items.at(row)
+        if seed is not None and self.augment:
+            rng = np.random.default_rng(np.random.SeedSequence([seed, row]))
+            for part in self.augment:
+                item = part(item, rng=rng)
+        return item
+
+    def encoder(self) -> nn.Module | None:
+        module = Encoder(self.part.module(), several=len(self.part.prepare([self.items.at(0)])) > 1)
+        if self.low_rank:
+            lora(module)
+        return module
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self.part.fingerprint} {self.low_rank}".encode())
+        digest.update(np.asarray([self.items.key(row) for row in range(len(self))], "<u8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+class Encoder(nn.Module):
+    """The network of an encoder part, called with one tensor.
+
+    Args:
+        several: the network takes several tensors, which are given side by side as [n, tensors, ...].
+    """
+
+    def __init__(self, network: nn.Module, *, several: bool) -> None:
+        super().__init__()
+        self.network, self.several = network, several
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, ...] -> [n, width]."""
+        vectors: Tensor = self.network(*x.unbind(1)) if self.several else self.network(x)
+        return vectors
+
+
 @dataclass(frozen=True)
 class TrainData:
     """Aligned training pairs: row i of `query` belongs to row i of `document`.
@@ -136,6 +210,11 @@ class TrainData:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def one_encoder(self) -> bool:
+        """Whether one trained encoder serves both sides, as where texts are looked for with texts."""
+        return self.query.part is not None and self.query.part is self.document.part
 
     def without_guide(self) -> TrainData:
         """The same pairs with no guide."""

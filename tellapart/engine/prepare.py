@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from tellapart.core.collection import Collection, Side
-from tellapart.core.parts import card_of, chain_cards, make, parse_spec
+from tellapart.core.errors import PartError
+from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Silence, Stages
-from tellapart.engine.embed import embed
-from tellapart.engine.inputs import Features, TrainData, keys_of
+from tellapart.engine.embed import embed, items_of
+from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, keys_of
+from tellapart.engine.tune import lora
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
 
 
-def features(collection: Collection, recipe: Recipe, *, cache: Path, stages: Stages | None = None) -> FeaturesBySide:
+def features(
+    collection: Collection,
+    recipe: Recipe,
+    *,
+    cache: Path,
+    stages: Stages | None = None,
+    encoders: Mapping[str, Any] | None = None,
+) -> FeaturesBySide:
     """Frozen vectors by side: `query` and `document`, [n, width] each, and `guide` where the collection has one.
 
     The guide judges which pairs of a batch mean the same. For pairs of text it is the frozen encoder itself; for
     pictures with captions it is the text encoder on the captions of both sides, which needs no common space.
+
+    Args:
+        encoders: by modality, instead of those that the recipe names.
+
+    Raises:
+        PartError: an encoder that the recipe wants to tune and that cannot be.
     """
     stages = stages or Silence()
+    check_tuning(collection, recipe)
     sides = collection.sides()
-    found = {name: _embedded(collection, side, recipe, cache, stages) for name, side in _sides(collection).items()}
+    found = {}
+    for name, side in _sides(collection).items():
+        spec = _spec(side, recipe)
+        encoder = encoders[side.modality] if encoders else make("encode", spec)
+        with stages.stage(f"embed {side.column} with {parse_spec(spec)[0]}") as progress:
+            found[name] = embed(collection, side.column, encoder, cache=cache, progress=progress)
     if sides.same_space:
         found["document"] = found["query"]
     return found
@@ -37,21 +60,62 @@ def _sides(collection: Collection) -> dict[str, Side]:
     return {"query": sides.query} if sides.same_space else {"query": sides.query, "document": sides.document}
 
 
-def _embedded(collection: Collection, side: Side, recipe: Recipe, cache: Path, stages: Stages) -> np.ndarray:
-    spec = recipe.image if side.modality == "image" else recipe.text
-    with stages.stage(f"embed {side.column} with {parse_spec(spec)[0]}") as progress:
-        return embed(collection, side.column, make("encode", spec), cache=cache, progress=progress)
+def _spec(side: Side, recipe: Recipe) -> str:
+    return recipe.image if side.modality == "image" else recipe.text
+
+
+def check_tuning(collection: Collection, recipe: Recipe) -> None:
+    """Whether the encoders of both sides can be tuned as the recipe says; `PartError` with what to do if not."""
+    if recipe.tune == "head":
+        return
+    for modality, spec in {side.modality: _spec(side, recipe) for side in _sides(collection).values()}.items():
+        card = card_of("encode", parse_spec(spec)[0])
+        usual = Recipe.model_fields[modality].default
+        part = make("encode", spec) if "trainable" in card.traits else None
+        if part is None or not hasattr(part, "save"):
+            raise PartError(f"{card.name} cannot be tuned; use {modality}={usual}, or tune=head")
+        if recipe.tune == "lora":
+            try:
+                lora(part.module())
+            except PartError:
+                raise PartError(
+                    f"{card.name} has no attention to put low-rank additions beside; use tune=full or tune=head"
+                ) from None
+
+
+def opened(collection: Collection, recipe: Recipe) -> dict[str, Inputs]:
+    """The items of both sides below an encoder that is tuned: `query` and `document`, one row an item."""
+    parts: dict[str, Any] = {}
+    found: dict[str, Inputs] = {}
+    augments = zip(chain_cards("augment", recipe.augment), make_chain("augment", recipe.augment), strict=True)
+    by_trait = [(card.traits, augment) for card, augment in augments]
+    for name, side in _sides(collection).items():
+        part = parts.setdefault(side.modality, make("encode", _spec(side, recipe)))
+        wanted = "pixels" if side.modality == "image" else "words"
+        augment = [augment for traits, augment in by_trait if wanted in traits]
+        items = items_of(collection, side.column, side.modality)
+        found[name] = Opened(items, part, low_rank=recipe.tune == "lora", augment=augment)
+    return {"document": found["query"], **found}
 
 
 def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) -> TrainData:
     """Training pairs of a collection (its training part) with what the recipe's parts ask for by their traits.
 
     Args:
-        vectors: as `features` gave them, one row an item of `collection`.
+        vectors: as `features` gave them, one row an item of `collection`. Where an encoder is tuned they are only what
+            guides and topics are made of.
+
+    Raises:
+        PartError: an encoder that the recipe wants to tune and that cannot be.
     """
-    query = Features(vectors["query"])
     same = collection.sides().same_space
-    document = query if same else Features(vectors["document"])
+    if recipe.tune == "head":
+        query: Inputs = Features(vectors["query"])
+        document = query if same else Features(vectors["document"])
+    else:
+        check_tuning(collection, recipe)
+        sides = opened(collection, recipe)
+        query, document = sides["query"], sides["document"]
     data = TrainData(query, document, keys_of(collection, positives=recipe.positives), same)
     wanted = {t for c in chain_cards("relate", recipe.relate) for t in c.traits}
     wanted |= set(card_of("sample", parse_spec(recipe.sample)[0]).traits)

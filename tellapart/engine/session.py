@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +12,8 @@ from tellapart.core.relation import Keys
 from tellapart.engine import distributed
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache, Pairing
+from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
-
-ENCODE_ROWS = 4096
 
 
 @dataclass
@@ -53,17 +51,10 @@ class Run:
             vectors: Tensor = network(inputs)
         return vectors.float()
 
-    @torch.no_grad()
     def encode_all(self, side: str) -> Tensor:
         """[n, d] vectors of every training row, in evaluation mode and without augmentation."""
-        network = self.towers[side]
-        training = network.training
-        network.eval()
         inputs = getattr(self.data, side)
-        parts = np.array_split(np.arange(len(inputs)), max(1, math.ceil(len(inputs) / ENCODE_ROWS)))
-        vectors = torch.cat([network(inputs.batch(rows, seed=None).to(self.device)).float() for rows in parts])
-        network.train(training)
-        return vectors
+        return encoded(self.towers[side], inputs, np.arange(len(inputs)), self.device)
 
     def keys(self, rows: np.ndarray) -> Keys:
         """Identities of some rows."""

@@ -16,7 +16,8 @@ from tellapart.core.parts import make_chain
 from tellapart.core.progress import Progress
 from tellapart.engine.evaluate import Relevant, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
-from tellapart.engine.prepare import FeaturesBySide, train_data
+from tellapart.engine.prepare import FeaturesBySide, opened, train_data
+from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
 
 METRICS = ("R@1", "R@10", "nDCG@10")
@@ -31,11 +32,13 @@ class Outcome:
     Attributes:
         values: [n] per query by figure, such as `text-to-image R@10`.
         seconds: of training.
+        encode: (side, [n] rows of the collection) -> [n, d] unit vectors.
         fitted: the trained run; None where nothing was trained.
     """
 
     values: dict[str, np.ndarray]
     seconds: float
+    encode: Encode = field(repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
 
     def mean(self, name: str) -> float:
@@ -64,27 +67,24 @@ def directions(collection: Collection) -> list[tuple[str, str, str]]:
     return [there] if sides.same_space else [there, back]
 
 
-def measure(
-    collection: Collection, vectors: FeaturesBySide, encode: Encode, *, part: str, rank: str = ""
-) -> dict[str, np.ndarray]:
+def measure(collection: Collection, encode: Encode, *, part: str, rank: str = "") -> dict[str, np.ndarray]:
     """Figures per query of a part of the split, in both directions.
 
     Args:
-        vectors: frozen features by side, one row an item.
-        encode: (side, [n, width] features) -> [n, d] unit vectors.
+        encode: (side, [n] rows of the collection) -> [n, d] unit vectors.
         rank: a chain of parts that reorder what is found; they are fitted on the training part.
     """
     rows = held_out(collection, part)
     sides = collection.sides()
     target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
-    encoded = {side: encode(side, np.asarray(vectors[side][rows])) for side in ("query", "document")}
+    encoded = {side: encode(side, rows) for side in ("query", "document")}
     bank = held_out(collection, "train")
     found: dict[str, np.ndarray] = {}
     for name, asking, asked in directions(collection):
         alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
         q, k = encoded[asking], encoded[asked]
         if rank:
-            banked = {side: encode(side, np.asarray(vectors[side][bank])) for side in (asking, asked)}
+            banked = {side: encode(side, bank) for side in (asking, asked)}
             q, k = _reordered(rank, q, k, collection.ids[rows], banked[asking], banked[asked], collection.ids[bank])
         figures = retrieval(q, k, Relevant.by_target(target, target), **alone)
         found |= {f"{name} {metric}": figures[metric] for metric in METRICS}
@@ -131,8 +131,17 @@ def trial(
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
     fitted = fit(recipe, data, seed=seed, folder=folder, progress=progress)
-    values = measure(collection, vectors, fitted.encode, part=part, rank=recipe.rank)
-    return Outcome(values, fitted.seconds, fitted)
+    encode = _encode(collection, vectors, fitted)
+    return Outcome(measure(collection, encode, part=part, rank=recipe.rank), fitted.seconds, encode, fitted)
+
+
+def _encode(collection: Collection, vectors: FeaturesBySide, fitted: Fitted) -> Encode:
+    """The towers on rows of the collection: on their frozen features, or on the items where an encoder was tuned."""
+    if fitted.recipe.tune == "head":
+        return lambda side, rows: fitted.encode(side, np.asarray(vectors[side][rows]))
+    inputs, towers = opened(collection, fitted.recipe), fitted.towers
+    device = next(towers.parameters()).device
+    return lambda side, rows: encoded(towers[side], inputs[side], rows, device).cpu().numpy()
 
 
 def without_training(
@@ -141,14 +150,20 @@ def without_training(
     """The same figures before any training.
 
     Where both sides come from one encoder its own vectors are compared; otherwise heads of random weights are, which
-    is chance.
+    is chance. An encoder that the recipe tunes is as yet what gave the features.
     """
+    recipe = recipe.but(tune="head")
     if vectors["query"].shape[1] == vectors["document"].shape[1]:
-        return Outcome(measure(collection, vectors, lambda side, x: _unit(x), part=part), 0.0)
+
+        def own(side: str, rows: np.ndarray) -> np.ndarray:
+            return _unit(np.asarray(vectors[side][rows]))
+
+        return Outcome(measure(collection, own, part=part), 0.0, own)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
     fitted = untrained(recipe, data, seed=seed)
-    return Outcome(measure(collection, vectors, fitted.encode, part=part), 0.0)
+    encode = _encode(collection, vectors, fitted)
+    return Outcome(measure(collection, encode, part=part), 0.0, encode)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -102,8 +102,7 @@ def _pairs(data: str, recipe: Recipe, seed: int, train_items: int) -> tuple[floa
     side[spare] = "unused"
     parted = parted.with_column("split", list(side))
     outcome = trial(parted, vectors, recipe, seed=seed, part="test")
-    assert outcome.fitted is not None
-    on_validation = measure(parted, vectors, outcome.fitted.encode, part="validation")
+    on_validation = measure(parted, outcome.encode, part="validation")
     names = [f"{name} nDCG@10" for name, _, _ in directions(parted)]
     mean = [float(np.mean([np.nanmean(values[n]) for n in names])) for values in (on_validation, outcome.values)]
     return mean[0], mean[1]

@@ -1,0 +1,49 @@
+"""The networks of a run: an encoder where one is tuned, and a head above it or above frozen features."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tellapart.core.parts import make
+from tellapart.engine.inputs import Inputs, TrainData
+from tellapart.recipe import Recipe
+
+
+def build(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
+    """A tower a side, or one for both where both are one column.
+
+    Towers of two columns with one encoder part have a head each and the encoder in common.
+    """
+
+    def tower(side: str, shared: nn.Module | None = None) -> nn.Module:
+        inputs: Inputs = getattr(data, side)
+        head: nn.Module = make("encode", recipe.head).module(inputs.width)
+        below = shared if shared is not None else inputs.encoder()
+        if below is None:
+            head.standardise(inputs.batch(np.arange(len(inputs)), seed=None))  # type: ignore[operator]
+            return head
+        if inputs.reference:
+            rows = np.unique(np.linspace(0, len(inputs) - 1, min(inputs.reference, len(inputs))).astype(np.int64))
+            head.standardise(encoded(below, inputs, rows, torch.device("cpu")))  # type: ignore[operator]
+        return nn.Sequential(below, head)
+
+    query = tower("query")
+    if data.same_space:
+        return nn.ModuleDict({"query": query, "document": query})
+    shared = query.get_submodule("0") if data.one_encoder else None
+    return nn.ModuleDict({"query": query, "document": tower("document", shared)})
+
+
+@torch.no_grad()
+def encoded(network: nn.Module, inputs: Inputs, rows: np.ndarray, device: torch.device) -> Tensor:
+    """[n, d] vectors of some rows, in evaluation mode and without augmentation."""
+    training = network.training
+    network.eval()
+    parts = np.array_split(rows, max(1, math.ceil(len(rows) / inputs.chunk)))
+    vectors = torch.cat([network(inputs.batch(part, seed=None).to(device)).float() for part in parts])
+    network.train(training)
+    return vectors

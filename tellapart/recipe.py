@@ -25,8 +25,8 @@ class Recipe(BaseModel):
     Attributes:
         image, text: encoders of the two modalities.
         head: the trained map from their features to the shared space.
-        tune: what is trained: the head on frozen features; `lora`: low-rank additions to the encoder's attention too;
-            `full`: the whole encoder too. Where both sides hold one modality they share the encoder.
+        tune: what is trained: the head on frozen features; `lora`: low-rank additions to the encoder's linear maps
+            too; `full`: the whole encoder too. Where both sides hold one modality they share the encoder.
         positives: what makes two items positive: the pair itself, or its duplicate group as well.
         both_ways: whether documents also look for their queries (the symmetric loss).
         learning_rate, weight_decay: of AdamW; the rate falls along a cosine to 0 after `warmup` of all steps. It holds

@@ -17,7 +17,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.relation import Keys
 from tellapart.engine.embed import Items
-from tellapart.engine.tune import lora
+from tellapart.engine.tune import lora, low_rank_layers
 
 
 class Inputs(ABC):
@@ -153,7 +153,7 @@ class Opened(Inputs):
     def encoder(self) -> nn.Module | None:
         module = Encoder(self.part.module(), several=len(self.part.prepare([self.items.at(0)])) > 1)
         if self.low_rank:
-            lora(module)
+            lora(module, targets=low_rank_layers(self.part))
         return module
 
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_s
 from tellapart.core.progress import Silence, Stages
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, keys_of
-from tellapart.engine.tune import lora
+from tellapart.engine.tune import lora, low_rank_layers
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
@@ -76,10 +76,10 @@ def check_tuning(collection: Collection, recipe: Recipe) -> None:
             raise PartError(f"{card.name} cannot be tuned; use {modality}={usual}, or tune=head")
         if recipe.tune == "lora":
             try:
-                lora(part.module())
+                lora(part.module(), targets=low_rank_layers(part))
             except PartError:
                 raise PartError(
-                    f"{card.name} has no attention to put low-rank additions beside; use tune=full or tune=head"
+                    f"{card.name} has no attention to put low-rank additions beside, nor names other layers; use tune=full or tune=head"
                 ) from None
 
 

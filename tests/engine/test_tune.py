@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tellapart.core.errors import PartError
 from tellapart.core.parts import make
-from tellapart.engine.tune import LowRank, lora, merge
+from tellapart.engine.tune import LowRank, lora, low_rank_layers, merge
 
 
 def network() -> nn.Sequential:
@@ -53,6 +55,38 @@ def test_the_additions_are_those_of_the_paper() -> None:
     x = torch.randn(5, 4)
     expected = torch.stack([linear.weight @ row + linear.bias + 3 * (addition.up @ (addition.down @ row)) for row in x])
     torch.testing.assert_close(addition(x), expected)
+
+
+def test_a_convolution_over_single_points_gets_them_too() -> None:
+    torch.manual_seed(2)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1, stride=2), nn.Conv2d(5, 5, 1, groups=5))
+    x, kept = torch.randn(2, 3, 9, 9), [p.clone() for p in module.parameters()]
+    down, up = lora(module, rank=2, alpha=3.0, targets=["*"])
+    with torch.no_grad():
+        up.normal_()
+    whole = torch.einsum("or,ri->oi", up, down)[:, :, None, None] * 1.5
+    inner = nn.functional.conv2d(x, kept[0], kept[1])
+    expected = nn.functional.conv2d(inner, kept[2] + whole, kept[3], stride=2)
+    torch.testing.assert_close(module[:2](x), expected)
+    torch.testing.assert_close(merge(module)[:2](x), expected)
+    assert all(torch.equal(a, b) for a, b in zip(list(module.parameters())[4:], kept[4:], strict=True))
+
+
+def test_a_picture_encoder_is_tuned_and_saved_as_usual(tmp_path) -> None:
+    encoder = make("encode", "lite0")
+    module = encoder.module().eval()
+    trained = lora(module, rank=2, targets=low_rank_layers(encoder))
+    assert sum(p.numel() for p in trained) < 0.1 * sum(p.numel() for p in module.parameters())
+    draw = np.random.default_rng(3)
+    pictures = [Image.fromarray(draw.integers(0, 256, (40, 50, 3), np.uint8)) for _ in range(2)]
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for p in trained:
+            p.add_(0.01 * torch.randn_like(p))
+        tuned = module(*encoder.prepare(pictures)).numpy()
+    encoder.save(tmp_path, {k: v.numpy() for k, v in merge(module).state_dict().items()})
+    np.testing.assert_allclose(make("encode", "lite0", path=str(tmp_path)).encode(pictures), tuned, rtol=1e-3, atol=1e-4)
+    assert np.abs(encoder.encode(pictures) - tuned).max() > 1e-2
 
 
 def test_a_text_encoder_is_tuned_and_saved_as_usual(tmp_path) -> None:

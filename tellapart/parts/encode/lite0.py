@@ -41,6 +41,7 @@ class Lite0:
 
     modality = "image"
     dim = WIDTH
+    low_rank_layers = ("*.conv",)
 
     def __init__(
         self,

@@ -70,6 +70,7 @@ def _plain(service: Service, found: Results) -> dict[str, Any]:
         "nothing_here": found.nothing_here,
         "searched": found.searched,
         "notes": list(found.notes),
+        "ranked": found.ranked,
     }
 
 

@@ -292,6 +292,7 @@ def _add_items(app: FastAPI, service: Service, workers: Workers) -> None:
             shows=service.sides.document.modality,
             items=len(service.collection),
             calibrated=service.threshold is not None,
+            ranked=service.chain.spec if service.chain else "",
             about=service.about,
         )
 
@@ -376,6 +377,7 @@ def _results(service: Service, found: Results) -> schema.SearchAnswer:
         nothing_here=found.nothing_here,
         searched=found.searched,
         notes=list(found.notes),
+        ranked=found.ranked,
     )
 
 

@@ -73,7 +73,9 @@ class ResultAnswer(BaseModel):
     caption: str
     text: str
     picture: str | None
-    score: float | None = Field(description="cosine similarity to the query; null when only filters were given")
+    score: float | None = Field(
+        description="cosine similarity to the query, or the score of `ranked`; null when only filters were given"
+    )
     probability: float | None = Field(description="that it matches; null where the model is not calibrated for it")
     passes: bool = Field(description="whether the score reaches the threshold of the calibrated model")
 
@@ -86,6 +88,7 @@ class SearchAnswer(BaseModel):
     nothing_here: bool = Field(description="whether the calibrated model says that nothing in the collection matches")
     searched: int = Field(description="how many items were searched, after the filters")
     notes: list[str] = Field(description="what one should know, in words")
+    ranked: str = Field(description="the chain of rank parts that gave the scores; empty where they are cosines")
 
 
 class ColumnAnswer(BaseModel):
@@ -106,6 +109,7 @@ class ColumnsAnswer(BaseModel):
     shows: Literal["image", "text"] = Field(description="what the results are")
     items: int
     calibrated: bool
+    ranked: str = Field(description="the chain of rank parts of the run; empty where it has none")
     about: dict[str, str] = Field(description="name, licence and attribution of the collection")
 
 

@@ -35,6 +35,7 @@ def search(
     """
     folder = Path(run)
     files = [folder / "model" / "model.json", folder / "index" / "index.json", folder / "collection"]
+    files.append(folder / "rank" / "rank.json")
     service = _opened(str(folder.resolve()), tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
     picture = Path(image).read_bytes() if isinstance(image, str | Path) else image
     return service.search(words, picture, like, unlike, where, k)

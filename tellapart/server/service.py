@@ -18,6 +18,8 @@ import numpy as np
 from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
 from tellapart.core.files import write_atomically
+from tellapart.core.hits import Hits
+from tellapart.engine.reorder import POOL, open_chain
 from tellapart.server import confusions, filters
 from tellapart.server.limits import (
     CONFUSION_QUERIES,
@@ -45,7 +47,8 @@ class Result:
     """One item that was found.
 
     Attributes:
-        score: similarity to the query; None where nothing was asked for but a filter.
+        score: similarity to the query, or what the chain of rank parts makes of it (`Results.ranked`); None where
+            nothing was asked for but a filter.
         probability: that it matches, where the model is calibrated for such a query.
         passes: whether the score reaches the threshold of the calibration; True where there is none.
     """
@@ -66,6 +69,7 @@ class Results:
         nothing_here: whether the calibrated model says that the collection holds no match.
         searched: how many items were searched after the filters.
         notes: what the user should know, in words.
+        ranked: the chain of rank parts that the scores come from; "" where they are similarities.
     """
 
     results: Sequence[Result]
@@ -73,6 +77,7 @@ class Results:
     nothing_here: bool = False
     searched: int = 0
     notes: Sequence[str] = ()
+    ranked: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,11 +131,12 @@ class Service:
     """A run folder opened for searching.
 
     Args:
-        folder: what `tellapart run` wrote: `collection/`, `model/`, `index/`.
+        folder: what `tellapart run` wrote: `collection/`, `model/`, `index/`, and `rank/` where its recipe has a chain
+            of rank parts.
         model, index: in place of those in the folder.
 
     Raises:
-        DataError: the folder is none, or lacks a piece.
+        DataError: the folder is none, lacks a piece, or holds a damaged one.
     """
 
     def __init__(self, folder: str | Path, *, model: Any = None, index: Any = None) -> None:
@@ -142,6 +148,7 @@ class Service:
         self.collection = Collection.open(self.folder / "collection")
         self.model = model if model is not None else _load_model(self.folder / "model")
         self.index = index if index is not None else _load_index(self.folder / "index")
+        self.chain = open_chain(self.folder)
         self.progress = Progress()
         self._computing = threading.Lock()
         self._reading = threading.Lock()
@@ -154,9 +161,9 @@ class Service:
 
     @cached_property
     def version(self) -> str:
-        """Changes whenever a file of the collection, the model or the index does."""
+        """Changes whenever a file of the collection, the model, the index or the chain does."""
         digest = hashlib.sha256()
-        for part in ("collection", "model", "index"):
+        for part in ("collection", "model", "index", "rank"):
             for file in sorted((self.folder / part).rglob("*")):
                 if file.is_file():
                     seen = file.stat()
@@ -193,6 +200,10 @@ class Service:
         it. The items that are liked and unliked are not shown again. With nothing but filters, or nothing at all, the
         items come spread over the collection in its own order.
 
+        Where the run has a chain of rank parts, it orders the nearest items by cosine anew, and may cut some or all of
+        them off, when one text or one picture of the kind that it was fitted on is asked for alone. A note says where
+        a search was another.
+
         Args:
             image: the bytes of a picture file.
             like, unlike: ids of items, compared by their vectors in the index.
@@ -211,19 +222,42 @@ class Service:
         z, notes = self._vector(words, image, like, unlike)
         if searched == 0:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
-        hidden = {*like, *unlike}
-        hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)
-        hits = [(i, score) for i, score in hits if i not in hidden][:k]
-        alone = not like and not unlike and bool(words) != bool(image)
-        asked_as = "text" if words else "image"
-        if not (alone and asked_as == self.sides.query.modality and self.threshold is not None):
-            return Results([Result(i, s) for i, s in hits], searched=searched, notes=notes)
-        results = []
-        for id_, score in hits:
-            results.append(Result(id_, score, self.probability(score), score >= self.threshold))
-        if any(r.passes for r in results):
-            return Results(results, searched=searched, notes=notes)
-        return Results((), closest=results, nothing_here=True, searched=searched, notes=notes)
+        if like or unlike or bool(words) == bool(image) or ("text" if words else "image") != self.sides.query.modality:
+            hidden = {*like, *unlike}
+            hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)[0]
+            results = [Result(i, s) for i, s in hits if i not in hidden][:k]
+            return Results(results, searched=searched, notes=(*notes, *self._by_cosine))
+        return self._asked_alone(z, k, passing, searched, notes)
+
+    def _asked_alone(
+        self, z: np.ndarray, k: int, passing: np.ndarray | None, searched: int, notes: tuple[str, ...]
+    ) -> Results:
+        """The search that the figures of the run are about: through the chain, with probabilities."""
+        chain = self.chain
+        if chain is None:
+            near = self._nearest(z, min(k, len(self.collection)), passing)
+            hits = near[0]
+        else:
+            near = self._nearest(z, min(POOL, len(self.collection)), passing)
+            hits = chain.rank(z[None], near, lambda ids: self._stored(ids.tolist()))[0][:k]
+            if not hits and near[0]:
+                closest = [Result(i, s, None, passes=False) for i, s in near[0][:k]]
+                return Results((), closest, nothing_here=True, searched=searched, notes=notes)
+        ranked = chain.spec if chain else ""
+        cut = chain is not None and chain.cuts
+        lowest = -math.inf if cut or self.threshold is None else self.threshold
+        results = [Result(i, s, self.probability(s), s >= lowest) for i, s in hits]
+        if any(r.passes for r in results) or not results:
+            return Results(results, searched=searched, notes=notes, ranked=ranked)
+        return Results((), closest=results, nothing_here=True, searched=searched, notes=notes, ranked=ranked)
+
+    @property
+    def _by_cosine(self) -> tuple[str, ...]:
+        """What is said where the run has a chain that does not apply."""
+        if self.chain is None:
+            return ()
+        one = {"text": "words", "image": "a picture"}[self.sides.query.modality]
+        return (f"This order is by similarity alone: {self.chain.spec} ranks only what is asked for by {one} alone.",)
 
     def _browse(self, passing: np.ndarray | None, searched: int, k: int) -> Results:
         rows = np.arange(len(self.collection)) if passing is None else np.flatnonzero(passing)
@@ -231,6 +265,8 @@ class Service:
             rows[np.unique(np.linspace(0, len(rows) - 1, min(k, len(rows))).astype(np.int64))] if len(rows) else rows
         )
         notes = () if searched else ("No item passes the filters; take one away.",)
+        if searched and passing is not None and self.chain is not None:
+            notes = (f"Nothing is ranked where only filters are given: {self.chain.spec} needs something to look for.",)
         return Results([Result(self.collection.ids[r]) for r in spread], searched=searched, notes=notes)
 
     def _vector(
@@ -297,12 +333,13 @@ class Service:
             self._known(id_)
         return np.asarray(self.index.vectors(list(ids)), np.float32)
 
-    def _nearest(self, z: np.ndarray, k: int, passing: np.ndarray | None) -> list[tuple[str, float]]:
+    def _nearest(self, z: np.ndarray, k: int, passing: np.ndarray | None) -> Hits:
         if passing is None:
             allowed = set(self.collection.row_of) if self._strays else None
         else:
             allowed = set(self.collection.ids[passing].tolist())
-        return self.index.search(z[None].astype(np.float32), k, filter=allowed)[0]
+        hits: Hits = self.index.search(z[None].astype(np.float32), k, filter=allowed)
+        return hits
 
     @cached_property
     def _strays(self) -> bool:
@@ -374,17 +411,19 @@ class Service:
             threshold = float(read["threshold"]["value"])
             if not math.isfinite(threshold):
                 raise ValueError("the threshold is not finite")
+            if read.get("rank", "") != (self.chain.spec if self.chain else ""):
+                return None
             return Calibration.from_dict(read["calibration"]), threshold
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(f"{file} is damaged; fit the model again") from None
 
     @property
     def threshold(self) -> float | None:
-        """The score from which on there is a match; None where the model is not calibrated."""
+        """The score from which on there is a match; None where there is no calibration of such scores."""
         return self._calibration[1] if self._calibration else None
 
     def probability(self, score: float) -> float | None:
-        """The probability that a document of this score matches; None where the model is not calibrated."""
+        """The probability that a document of this score matches; None where there is no calibration of such scores."""
         return float(self._calibration[0].probability(np.asarray(score))) if self._calibration else None
 
     def confusions(self, k: int = 50) -> Confused:

@@ -128,6 +128,7 @@ function showFound(found) {
   $("message").hidden = true;
   $("notes").textContent = found.notes.join(" ");
   $("notes").hidden = found.notes.length === 0 || found.results.length === 0;
+  for (const result of [...found.results, ...found.closest]) result.ranked = found.ranked;
   list(found.results);
   if (searching()) panel.stand(results.find((r) => r.id === state.item));
   $("more").hidden = found.results.length < state.k || state.k >= MOST || found.results.length >= found.searched;
@@ -539,6 +540,7 @@ async function start() {
   $("help-score").textContent = about.calibrated
     ? "The percentage beside a result is the calibrated probability that it matches; where it is missing, a number from −1 to 1 says how similar it is."
     : "The number beside a result says how similar it is to what is asked for, from −1 to 1.";
+  if (about.ranked) $("help-score").textContent += ` What is asked for alone is ordered by ${about.ranked}, whose scores have a range of their own.`;
   restore();
 }
 

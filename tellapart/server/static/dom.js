@@ -74,11 +74,12 @@ export function chance(p) {
 }
 
 export function standing(result) {
+  const by = result.ranked ? "score" : "similarity";
   if (result.probability !== null && result.probability !== undefined) {
-    return { short: chance(result.probability), long: `${chance(result.probability)} likely to match, similarity ${result.score.toFixed(3)}` };
+    return { short: chance(result.probability), long: `${chance(result.probability)} likely to match, ${by} ${result.score.toFixed(3)}` };
   }
   if (result.score !== null && result.score !== undefined) {
-    return { short: result.score.toFixed(2), long: `similarity ${result.score.toFixed(3)}` };
+    return { short: result.score.toFixed(2), long: `${by} ${result.score.toFixed(3)}` };
   }
   return null;
 }

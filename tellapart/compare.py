@@ -1,8 +1,9 @@
 """The same data, the same split, the same budget and seeds, N recipes: one table with intervals and verdicts in words.
 
-Every seed splits what is not held out anew; a variant is trained and measured on the same split as the base, query by
-query, so that differences are paired. The held-out test part of the base recipe's own seed is never touched here:
-what is chosen by this table can still be measured on it.
+Every seed splits what is not held out anew, even where the data came with a validation part; a variant is trained and
+measured on the same split as the base, query by query, so that differences are paired. The held-out test part of the
+base recipe's own seed, or the one that came with the data, is never touched here: what is chosen by this table can
+still be measured on it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.data.splits import split
 from tellapart.recipe import PLAIN, Recipe
-from tellapart.run import cache_folder, manifest, prepare, write_report
+from tellapart.run import cache_folder, manifest, notes, prepare, write_report
 
 LOOKS_FROM = 3
 BASE = "base"
@@ -99,7 +100,7 @@ def compare(
             for v in variants[1:]:
                 if v.stopped == seed + 1:
                     stages.say(f"{v.name}: clear after {v.stopped} seeds")
-    report = _report(variants, figure, seeds)
+    report = _report(variants, figure, seeds).add(*notes(collection))
     report.facts = manifest(source, collection, base, base.seed) | report.facts
     write_report(report, out)
     return report

@@ -18,11 +18,12 @@ from tellapart.core.files import write_atomically
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
 from tellapart.core.version import VERSION
+from tellapart.data.given import completed
 from tellapart.data.identity import curate
 from tellapart.data.problems import problems_table
 from tellapart.data.provenance import about
 from tellapart.data.sources import read
-from tellapart.data.splits import split
+from tellapart.data.splits import leaks
 from tellapart.recipe import CLOSED_FORM, PLAIN, Recipe
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def run(
     report.add(*_measured(collection, outcomes, name))
     report.add(*_kept(collection, vectors, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
-    report.add(*_notes(collection))
+    report.add(*notes(collection))
     write_report(report, out, collection)
     write_atomically(out / "recipe.toml", recipe.to_toml().encode())
     return report
@@ -108,14 +109,12 @@ def prepare(
         collection = source
     else:
         with stages.stage(f"read {Path(str(source)).name}") as told:
-            collection = read(source, cache=cache, columns=columns, progress=_two(told))
+            collection = read(source, cache=cache, columns=columns, progress=told)
     stages.say(f"{len(collection)} items read, {len(collection.problems)} problems")
     if "group" not in collection.columns:
         with stages.stage("look for duplicates") as told:
-            collection = curate(collection, progress=_two(told))
-    if "split" not in collection.columns or not {"train", "test"} <= set(collection.values("split")):
-        collection = split(collection, seed=seed)
-    return collection
+            collection = curate(collection, progress=told)
+    return completed(collection, seed=seed)
 
 
 def manifest(source: Any, collection: Collection, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -203,7 +202,21 @@ def _measured(collection: Collection, outcomes: dict[str, Outcome], chosen: str)
         note = f"{queries} held-out items that training never saw; 95% intervals over queries"
         blocks.append(Table(name, ["", *METRICS], rows, note))
     blocks += [_figure(values, name) for name, values in ours.values.items()]
-    return blocks
+    return [*blocks, *_without_twins(collection, ours)]
+
+
+def _without_twins(collection: Collection, outcome: Outcome) -> list[Table]:
+    """The figures again without held-out items that have a near duplicate in train; only a given split leaves such."""
+    from tellapart.engine.trial import METRICS, directions, held_out
+
+    ids = collection.ids[held_out(collection, "test")]
+    kept = ~np.isin(ids.astype(str), list(leaks(collection).ids))
+    if kept.all() or not kept.any():
+        return []
+    names = [name for name, _, _ in directions(collection)]
+    rows = [[name, *(_figure(outcome.values[f"{name} {m}"][kept], m) for m in METRICS)] for name in names]
+    note = f"without {int((~kept).sum())} of {len(ids)} held-out items that have a near duplicate in train"
+    return [Table("The same figures without near duplicates", ["", *METRICS], rows, note)]
 
 
 def _kept(
@@ -301,16 +314,12 @@ def _figure(values: np.ndarray, name: str) -> Figure:
     return Figure(name, float(seen.mean()), *bootstrap(seen), count=len(seen))
 
 
-def _notes(collection: Collection) -> list[Table | Text]:
+def notes(collection: Collection) -> list[Table | Text]:
+    """What is to be known of how a collection was read, curated and split, and its problems."""
     blocks: list[Table | Text] = [Text(str(note)) for note in about(collection).get("notes", [])]
     if len(collection.problems):
         blocks.append(problems_table(collection))
     return blocks
-
-
-def _two(told: Any) -> Any:
-    """A progress of (done, total) as one that is also given a text, and a total that may not be known."""
-    return lambda done, total, text="": told(done, total or done)
 
 
 def _writable(out: Path) -> None:

@@ -92,7 +92,7 @@ def test_compare_pairs_and_resumes(pictures: Path, tmp_path: Path) -> None:
     tries = ["objective=dcl", "epochs=1 + learning_rate=0.00001"]
     options = {"tries": tries, "base": SMALL, "seeds": 3, "cache": tmp_path / "cache", "out": tmp_path / "compare"}
     first = compare(pictures, stop_early=False, **options)
-    (table,) = [b for b in first.blocks if hasattr(b, "rows")]
+    (table,) = [b for b in first.blocks if getattr(b, "title", "") == "against the base"]
     assert [row[0] for row in table.rows] == ["base", *tries]
     worse = table.rows[2]
     assert worse[2].value < 0 and worse[2].low < worse[2].value < worse[2].high

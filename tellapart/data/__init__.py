@@ -11,6 +11,7 @@ _HOME = {
     "links": "groups",
     "split": "splits",
     "leaks": "splits",
+    "completed": "given",
     "open_image": "images",
     "thumbnail": "images",
     "problems_table": "problems",

@@ -33,6 +33,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 DERIVED = ("hash", "group", "near", "link")
 MORE_NEGATIVES = re.compile(r"^negative_[1-9]\d*$")
+SPLITS = {
+    "train": "train", "training": "train", "trainset": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "validate": "validation", "dev": "validation", "devel": "validation",
+    "development": "validation", "test": "test", "testing": "test", "testset": "test", "eval": "test",
+    "evaluation": "test", "held_out": "test", "holdout": "test",
+}  # fmt: skip
+NUMBERED = re.compile(r"^([a-z_]+?)_?\d+(_of_\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,19 @@ class Roles:
 def plain(name: str) -> str:
     """`" Image Path"` -> `"image_path"`."""
     return re.sub(r"[\s\-]+", "_", name.strip().lower())
+
+
+def split_of(name: str, *, first_word: bool = False) -> str:
+    """The part of a split that a word or a name stands for: `Dev` -> `validation`, `train-00000-of-00004` -> `train`,
+    `val2017` -> `validation`; "" when it stands for none.
+
+    Args:
+        first_word: the first word decides, as in `validation_matched`.
+    """
+    words = plain(name)
+    match = NUMBERED.match(words)
+    found = SPLITS.get(words) or (SPLITS.get(match[1]) if match else None)
+    return found or (SPLITS.get(words.split("_")[0], "") if first_word else "")
 
 
 def roles(names: Iterable[str], source: str, given: Mapping[str, str] | None = None) -> Roles:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
-from tellapart.data.columns import MORE_NEGATIVES, Roles, looks_like_pictures, plain, roles
+from tellapart.data.columns import MORE_NEGATIVES, Roles, looks_like_pictures, roles, split_of
 from tellapart.data.images import probe
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, TEXT_CHARS, size_words
 from tellapart.data.paths import below
@@ -26,10 +26,6 @@ from tellapart.data.spool import Spool
 
 Row = tuple[str, dict[str, Any]]
 
-SPLITS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "dev": "validation", "test": "test", "testing": "test", "eval": "test",
-}  # fmt: skip
 THREADS = 8
 ADVICE = "Give rows with `image` and `text` or `label`, `anchor` and `positive`, or `text` and `label`."
 
@@ -231,9 +227,11 @@ def _score(value: Any, column: str) -> float | None:
     return number
 
 
-def _split(value: Any, column: str) -> str:
-    known = SPLITS.get(plain(value)) if isinstance(value, str) else None
-    if known is None:
+def _split(value: Any, column: str) -> str | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    known = split_of(value) if isinstance(value, str) else ""
+    if not known:
         raise DataError(f"{column} is {str(value)[:40]!r}; write train, validation or test, or rename the column")
     return known
 

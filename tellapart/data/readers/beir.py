@@ -9,11 +9,12 @@ from typing import Any
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
+from tellapart.data.columns import split_of
 from tellapart.data.lines import lines
 from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import jsonl
-from tellapart.data.tables import SPLITS, Row, collect
+from tellapart.data.tables import Row, collect
 
 ORDER = 20
 PAIRS = 4096
@@ -107,7 +108,7 @@ def _judgements(folder: Path, problems: Problems) -> Iterator[tuple[str, str, fl
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".tsv" and p.is_file())
     if not files:
         raise DataError(f"{folder} holds no .tsv file. {ADVICE}")
-    splits = [SPLITS.get(file.stem.lower(), "") for file in files]
+    splits = [split_of(file.stem) for file in files]
     for file, split in zip(files, splits, strict=True):
         for number, line in enumerate(lines(file), 1):
             place = f"qrels/{file.name}:{number}"

@@ -13,10 +13,11 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
 from tellapart.data.arrow import class_names, rows, rows_a_batch
+from tellapart.data.columns import split_of
 from tellapart.data.limits import JSON_BYTES, SHARDS
 from tellapart.data.paths import below
 from tellapart.data.problems import Problems
-from tellapart.data.tables import SPLITS, Row, collect
+from tellapart.data.tables import Row, collect
 
 ORDER = 10
 STATE, INFO, SPLIT_LIST = "state.json", "dataset_info.json", "dataset_dict.json"
@@ -36,17 +37,27 @@ def read(
     progress: Progress | None = None,
 ) -> Collection:
     """A saved data set; the splits of a dictionary of them become the column `split`, numbered classes their names."""
+    problems = Problems()
     if (path / SPLIT_LIST).is_file():
         names = _json(path / SPLIT_LIST).get("splits")
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
             raise DataError(f"{path / SPLIT_LIST} names no splits")
-        parts: list[tuple[str, Path]] = [(str(SPLITS.get(n.lower(), n)), _inside(path, n)) for n in names]
+        parts: list[tuple[str, Path]] = []
+        for name in names:
+            split = split_of(name, first_word=True)
+            if split or len(names) == 1:
+                parts.append((split, _inside(path, name)))
+            else:
+                reason = f"the part {name!r} is none of train, validation and test: rename it, or read it by itself"
+                problems.add("", name, reason)
+        if not parts:
+            raise DataError(f"{path} holds {', '.join(names)}, and none is train, validation or test; give one of them")
     else:
         parts = [("", path)]
     files = [(split, file, classes) for split, folder in parts for file, classes in _files(folder)]
     return collect(
         _blocks(files), source=path.name, root=root or path, columns=columns, cache=cache, progress=progress,
-        problems=Problems(),
+        problems=problems,
     )  # fmt: skip
 
 

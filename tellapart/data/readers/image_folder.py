@@ -13,6 +13,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
 from tellapart.data.captions import caption_of
+from tellapart.data.columns import split_of
 from tellapart.data.images import SUFFIXES, UNREAD
 from tellapart.data.limits import SIDECAR_BYTES, size_words
 from tellapart.data.lines import record
@@ -20,7 +21,7 @@ from tellapart.data.paths import walk
 from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import delimited, jsonl, parquet
-from tellapart.data.tables import SPLITS, Row, collect
+from tellapart.data.tables import Row, collect
 
 ORDER = 90
 ROWS = 1024
@@ -72,7 +73,7 @@ def _table(table: Path, root: Path, problems: Problems) -> Iterator[list[Row]]:
         else jsonl.blocks(table, problems) if kind == ".jsonl" else delimited.blocks(table, problems)
     )  # fmt: skip
     prefix = table.parent.relative_to(root).as_posix()
-    split = SPLITS.get(prefix.split("/")[0].lower(), "")
+    split = split_of(prefix.split("/")[0])
     for block in found:
         if prefix != ".":
             for _, row in block:
@@ -107,8 +108,10 @@ def _pictures(root: Path, problems: Problems) -> Iterator[str]:
 def _described(root: Path, pictures: list[str], problems: Problems) -> tuple[list[Row], list[str]]:
     labels, splits, notes = _folders(pictures)
     extra: list[dict[str, Any]] = [{} for _ in pictures]
-    for row, (label, split) in zip(extra, zip(labels, splits, strict=True), strict=True):
-        row.update({"label": label} if label else {}, **({"split": split} if split else {}))
+    for column, values in (("label", labels), ("split", splits)):
+        if any(values):
+            for row, value in zip(extra, values, strict=True):
+                row[column] = value or None
     beside = [_beside(root, name) for name in pictures]
     if any(found is not None for found in beside):
         rows = []
@@ -135,19 +138,24 @@ def _described(root: Path, pictures: list[str], problems: Problems) -> tuple[lis
 
 
 def _folders(pictures: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """(label, split) of each picture from the folders it lies in, when all lie equally deep; else empty texts."""
+    """(label, split) of each picture from the folders it lies in, and notes; empty texts where they say nothing.
+
+    Folders on top are a split when all of them name a part of one, or when two different parts are named. Below it, or
+    without it, the folders are labels when those pictures that lie in any lie equally deep in them; without a split no
+    picture may lie outside.
+    """
     nothing = [""] * len(pictures)
     parts = [name.split("/")[:-1] for name in pictures]
-    if not parts or len({len(p) for p in parts}) != 1 or not parts[0]:
-        return nothing, nothing, []
-    splits = nothing
-    if all(p[0].lower() in SPLITS for p in parts):
-        splits = [SPLITS[p[0].lower()] for p in parts]
-        parts = [p[1:] for p in parts]
+    splits = [split_of(p[0]) if p else "" for p in parts]
+    if all(splits) or len({*splits} - {""}) > 1:
+        parts = [p[1:] if split else p for p, split in zip(parts, splits, strict=True)]
+    else:
+        splits = nothing
     labels = ["/".join(p) for p in parts]
-    if len(set(labels)) < 2:
+    depths = {len(p) for p in parts} - ({0} if any(splits) else set())
+    if len(depths) != 1 or len({*labels} - {""}) < 2:
         return nothing, splits, []
-    return labels, splits, [f"the folders are the labels ({len(set(labels))})"]
+    return labels, splits, [f"the folders are the labels ({len({*labels} - {''})})"]
 
 
 def _beside(root: Path, name: str) -> Path | None:

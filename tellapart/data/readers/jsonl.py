@@ -35,11 +35,16 @@ def read(
 ) -> Collection:
     """A file of JSON records."""
     problems = Problems()
-    whole = path.suffix.lower() == ".json" and _starts_with(path, "[")
     return collect(
-        listed(path, problems) if whole else blocks(path, problems), source=path.name, root=root or path.parent,
-        columns=columns, cache=cache, progress=progress, problems=problems,
+        either(path, problems), source=path.name, root=root or path.parent, columns=columns, cache=cache,
+        progress=progress, problems=problems,
     )  # fmt: skip
+
+
+def either(path: Path, problems: Problems) -> Iterator[list[Row]]:
+    """The records of a file, one a line or in one list."""
+    whole = path.suffix.lower() == ".json" and _starts_with(path, "[")
+    return listed(path, problems) if whole else blocks(path, problems)
 
 
 def blocks(path: Path, problems: Problems) -> Iterator[list[Row]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tellapart.core.errors import DataError, near
+from tellapart.core.files import placed
 
 Modality = Literal["image", "text"]
 
@@ -229,10 +229,8 @@ class Collection:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for table, name in ((self.problems, PROBLEMS_FILE), (self.table, FILE)):
-            part = folder / f".{name}.{os.getpid()}"
-            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            with placed(folder / name) as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table, max_chunksize=ROWS_A_BLOCK)
-            os.replace(part, folder / name)
         return folder
 
     @staticmethod

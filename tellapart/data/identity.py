@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import installed, require
 from tellapart.core.progress import Progress
+from tellapart.data.curated import once
 from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
 from tellapart.data.limits import PROBLEMS
@@ -25,6 +27,8 @@ from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shin
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 
+# To be raised whenever the code below gives other groups for the same items: results are kept under it.
+RULE = 1
 HASH_SIDE = 16
 COLOUR_SIDE = 16
 # (bits of 256, steps of 255 a colour) that both must not exceed; measured on drawings that differ in little and on
@@ -59,6 +63,8 @@ def curate(
     embeddings: np.ndarray | None = None,
     progress: Progress | None = None,
     same_cosine: float = SAME_COSINE,
+    cache: str | Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Collection:
     """The collection with identities: what is the same item is known to be.
 
@@ -71,9 +77,11 @@ def curate(
     Args:
         embeddings: [n, d], row-aligned; pairs with a cosine of at least `same_cosine` then count as duplicates too.
         progress: called with (done, total).
+        cache: a folder in which the result is kept by content: the same items are then looked at once.
+        say: told in words when the result was in the cache.
 
     Raises:
-        DataError: nothing is left, or the embeddings do not fit.
+        DataError: nothing is left, the embeddings do not fit, or the cache cannot be written.
     """
     if embeddings is not None and (np.ndim(embeddings) != 2 or len(embeddings) != len(collection)):
         raise DataError(f"embeddings must have one row for each of the {len(collection)} items")
@@ -81,6 +89,20 @@ def curate(
         raise DataError("embeddings hold NaN or infinite values; embed the collection again")
     if not 0 < same_cosine <= 1:
         raise DataError(f"same_cosine is between 0 and 1, not {same_cosine}")
+    rules = {"rule": RULE, "same": SAME, "near": (NEAR_BITS, NEAR_COLOUR, NEAR_JACCARD), "same_jaccard": SAME_JACCARD}
+    if embeddings is not None:
+        digest = hashlib.sha256(np.ascontiguousarray(embeddings).data).hexdigest()
+        rules |= {"embeddings": digest, "same_cosine": same_cosine}
+
+    def make() -> Collection:
+        return _curated(collection, embeddings, progress, same_cosine)
+
+    return once(collection, rules, make, Path(cache), say) if cache is not None else make()
+
+
+def _curated(
+    collection: Collection, embeddings: np.ndarray | None, progress: Progress | None, same_cosine: float
+) -> Collection:
     notes: list[str] = []
     if "image" in collection.columns:
         collection, kept, hashes, found = _by_pictures(collection, progress, notes)

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOME = {
     "read": "sources",
+    "documents": "sources",
     "curate": "identity",
     "links": "groups",
     "split": "splits",

@@ -67,6 +67,23 @@ def read(
     )
 
 
+def documents(
+    source: str | Path, *, cache: str | Path | None = None, progress: Progress | None = None
+) -> Collection | None:
+    """All documents that are searched, in a format that keeps them apart from the pairs (BEIR); None in any other.
+
+    The ids are those in the column `document_id` of the pairs, and the texts stand in the column `positive` as there.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        return None
+    reader = next((r for r in _readers() if r.accepts(path)), None)
+    if not hasattr(reader, "documents"):
+        return None
+    made: Collection = reader.documents(path, cache=Path(cache) if cache is not None else None, progress=progress)
+    return made
+
+
 @functools.cache
 def _readers() -> tuple[ModuleType, ...]:
     names = [m.name for m in pkgutil.iter_modules(readers.__path__)]

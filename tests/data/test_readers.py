@@ -9,10 +9,9 @@ import pytest
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.data import read
+from tellapart.data import documents, read
 from tellapart.data.images import open_image
 from tellapart.data.provenance import about
-from tellapart.data.readers import beir
 from tellapart.data.readers.tar_shards import expand
 
 from .conftest import bomb, encoded, noise
@@ -218,9 +217,14 @@ def test_beir_keeps_several_relevant_documents(tmp_path):
     assert found.values("split") == ["test", "train", "train", "train"]
     said = reasons(found)
     assert "document is missing" in said["q2/d9"] and "query is missing" in said["q7/d0"]
-    assert "3 documents of the corpus are relevant to no query" in about(found)["notes"][-1]
-    whole = beir.documents(tmp_path / "b")
-    assert len(whole) == 6 and whole.values("text")[5] == "title 5 document 5" and whole.ids[0] == "d0"
+    assert "6 documents are searched, 3 of them are relevant to a query" in about(found)["notes"]
+    whole = documents(tmp_path / "b")
+    assert len(whole) == 6 and whole.values("positive")[5] == "title 5 document 5" and whole.ids[0] == "d0"
+    assert whole.values("title")[0] == "title 0" and {*found.values("document_id")} <= {*whole.ids}
+
+
+def test_only_a_format_that_keeps_documents_apart_has_them(pictures):
+    assert documents(pictures) is None and documents("openmoji") is None and documents(pictures / "nothing") is None
 
 
 def test_beir_without_judgements_says_what_to_do(tmp_path):

@@ -46,38 +46,38 @@ def read(
 
     `target` is the query, so that every document judged relevant is a positive of it; `score` is the grade; `split`
     comes from the name of the file in qrels. Documents that no query needs are not in the rows: `documents(path)`
-    gives the whole corpus, for an index.
+    gives the whole corpus, which is what is searched.
     """
     if columns:
         raise DataError("a BEIR folder has fixed fields; columns= is for tables")
     problems = Problems()
     judged = list(_judgements(path / "qrels", problems))
-    queries = _texts(path, "queries", {q for q, _, _, _, _ in judged}, problems, progress)[0]
+    queries, _ = _texts(path, "queries", {q for q, _, _, _, _ in judged}, problems, progress)
     corpus, total = _texts(path, "corpus", {d for _, d, _, _, _ in judged}, problems, progress)
     made = collect(
         _pairs(judged, queries, corpus, problems), source=path.name, root=root or path, cache=cache, progress=progress,
         problems=problems, total=len(judged), advice=ADVICE,
     )  # fmt: skip
-    left = total - len(corpus)
-    if not left:
-        return made
-    return with_about(made, notes=[f"{left} documents of the corpus are relevant to no query and are not in the pairs"])
+    return with_about(made, notes=[f"{total} documents are searched, {len(corpus)} of them are relevant to a query"])
 
 
 def documents(path: Path, *, cache: Path | None = None, progress: Progress | None = None) -> Collection:
-    """The whole corpus: `id` and `text` (title and text), for an index that answers with any document."""
+    """The whole corpus: `id`, `positive` (title and text) and `title`, read by blocks."""
     problems = Problems()
     file = _file(path, "corpus")
     if file is None:
         raise DataError(f"{path} holds no corpus.jsonl")
     blocks = ([(place, _document(row)) for place, row in block] for block in jsonl.blocks(file, problems))
-    return collect(
+    made = collect(
         blocks, source=file.name, root=path, cache=cache, progress=progress, problems=problems, advice=ADVICE
     )
+    names = ["positive" if name == "text" else name for name in made.columns]
+    return Collection(made.table.rename_columns(names), problems=made.problems)
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {"id": _key(row.get("_id")), "text": _joined(row)}
+    title = row.get("title")
+    return {"id": _key(row.get("_id")), "text": _joined(row), "title": title if isinstance(title, str) else None}
 
 
 def _pairs(

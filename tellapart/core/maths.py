@@ -171,7 +171,7 @@ class _ScoresAndLogSumExp(torch.autograd.Function):
         ctx: Any, sim: Tensor, row: Tensor, col: Tensor, weight: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         top = sim.amax(1, keepdim=True) if sim.shape[1] else sim.new_zeros(len(sim), 1)
-        terms = (sim - top).mul_(1.0 / temperature).exp_().mul_(weight)
+        terms = torch.add(top / -temperature, sim, alpha=1.0 / temperature).exp_().mul_(weight)
         total = terms.sum(1)
         lost = (~((total > TOO_SMALL) & total.isfinite())).nonzero()[:, 0]
         if len(lost) and sim.shape[1]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from tellapart.core.maths import Positives, positives
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Relation:
         if self.pos.shape != self.neg.shape or self.pos.ndim != 2:
             raise ValueError(f"pos {tuple(self.pos.shape)} and neg {tuple(self.neg.shape)} must be one [n, m] shape")
 
+    @cached_property
+    def positives(self) -> Positives:
+        """The entries that are positive; found once, whoever asks."""
+        return positives(self.pos)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
@@ -87,11 +95,17 @@ class Relation:
 
     def without_negatives(self, where: Tensor) -> Relation:
         """The relation with the marked entries of `neg` set to zero."""
-        return replace(self, neg=self.neg.masked_fill(where, 0.0))
+        return self._with_neg(self.neg.masked_fill(where, 0.0))
 
     def weighing_negatives(self, weight: Tensor) -> Relation:
         """The relation with `neg` multiplied by a weight >= 0."""
-        return replace(self, neg=self.neg * weight)
+        return self._with_neg(self.neg * weight)
+
+    def _with_neg(self, neg: Tensor) -> Relation:
+        other = replace(self, neg=neg)
+        if "positives" in self.__dict__:
+            other.__dict__["positives"] = self.positives
+        return other
 
     def with_columns(self, pos: Tensor, neg: Tensor) -> Relation:
         """The relation with further columns to its right."""

@@ -128,7 +128,7 @@ class Chain:
             enc = part(enc, rng=replace(draws, seed=draws.seed + 101 * (stream + 1)))
         for stream, rule in enumerate(self.relate):
             enc = enc.with_relation(rule(enc, rng=replace(draws, seed=draws.seed + 10_007 * (stream + 1))))
-        has = enc.rel.pos.sum(1) > 0
+        has = enc.rel.positives.has
         values = self.objective(enc)
         if self.reduces:
             return values * has.sum(), has.sum()

@@ -79,7 +79,8 @@ def check_tuning(collection: Collection, recipe: Recipe) -> None:
                 lora(part.module(), targets=low_rank_layers(part))
             except PartError:
                 raise PartError(
-                    f"{card.name} has no attention to put low-rank additions beside, nor names other layers; use tune=full or tune=head"
+                    f"{card.name} has no attention to put low-rank additions beside, nor names other layers for them; "
+                    "use tune=full or tune=head"
                 ) from None
 
 

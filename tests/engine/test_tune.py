@@ -85,7 +85,9 @@ def test_a_picture_encoder_is_tuned_and_saved_as_usual(tmp_path) -> None:
             p.add_(0.01 * torch.randn_like(p))
         tuned = module(*encoder.prepare(pictures)).numpy()
     encoder.save(tmp_path, {k: v.numpy() for k, v in merge(module).state_dict().items()})
-    np.testing.assert_allclose(make("encode", "lite0", path=str(tmp_path)).encode(pictures), tuned, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        make("encode", "lite0", path=str(tmp_path)).encode(pictures), tuned, rtol=1e-3, atol=1e-4
+    )
     assert np.abs(encoder.encode(pictures) - tuned).max() > 1e-2
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives, scores_and_logsumexp
+from tellapart.core.maths import scores_and_logsumexp
 from tellapart.core.parts import part
 
 
@@ -41,6 +41,6 @@ def dcl(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100)] = 0.
     Relations:
         - `infonce` with the positive back in the denominator; `dclw` weighs the positive by how easy it is.
     """
-    at = positives(enc.rel.pos)
+    at = enc.rel.positives
     positive, negatives = scores_and_logsumexp(enc.sim, at, enc.rel.neg, temperature)
     return torch.where(at.has & negatives.isfinite(), negatives - at.mean(positive), 0.0)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives, scores_and_logsumexp
+from tellapart.core.maths import scores_and_logsumexp
 from tellapart.core.parts import part
 
 
@@ -43,7 +43,7 @@ def dclw(
     Relations:
         - `dcl` is this with u = 1 and computes row by row, so that it also runs in chunks.
     """
-    at = positives(enc.rel.pos)
+    at = enc.rel.positives
     positive, negatives = scores_and_logsumexp(enc.sim, at, enc.rel.neg, temperature)
     usable = at.has & negatives.isfinite()
     if not usable.any():

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives, scores_and_logsumexp, softplus
+from tellapart.core.maths import scores_and_logsumexp, softplus
 from tellapart.core.parts import part
 
 
@@ -41,6 +41,6 @@ def infonce(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100)] 
           negatives ranking loss (whose `scale` is 1 / temperature); with images and texts, CLIP's.
         - False negatives are taken out by `relate` parts such as `gist-embed` or `drop-near-positive`.
     """
-    at = positives(enc.rel.pos)
+    at = enc.rel.positives
     positive, negatives = scores_and_logsumexp(enc.sim, at, enc.rel.neg, temperature)
     return at.mean(softplus(negatives[at.row] - positive))

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives, unit
+from tellapart.core.maths import unit
 from tellapart.core.parts import part
 
 
@@ -46,7 +46,7 @@ def margin_mse(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100
         - `ranknet` has the same pairs without a teacher; `gist-embed` uses a teacher only to drop negatives.
     """
     teacher = _teacher(enc).to(enc.sim.dtype)
-    at = positives(enc.rel.pos)
+    at = enc.rel.positives
     weight = enc.rel.neg.to(enc.sim.dtype)
     total = weight.sum(1)
     usable = at.has & (total > 0)

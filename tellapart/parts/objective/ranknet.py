@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import pairwise_sum, positives
+from tellapart.core.maths import pairwise_sum
 from tellapart.core.parts import part
 
 
@@ -42,4 +42,4 @@ def ranknet(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100)] 
     Relations:
         - `triplet` has a hinge in place of the logistic function; `infonce` has the sum inside the logarithm.
     """
-    return pairwise_sum("softplus", enc.sim, positives(enc.rel.pos), enc.rel.neg, temperature=temperature)
+    return pairwise_sum("softplus", enc.sim, enc.rel.positives, enc.rel.neg, temperature=temperature)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives, softplus, weighted_sum
+from tellapart.core.maths import softplus, weighted_sum
 from tellapart.core.parts import part
 
 
@@ -45,7 +45,7 @@ def sigmoid(
     Relations:
         - `infonce` compares the pairs of a row with each other instead and needs no bias.
     """
-    at = positives(enc.rel.pos)
+    at = enc.rel.positives
     matches = at.sum(softplus(-(enc.sim[at.row, at.col] / temperature + bias)))
     shift = enc.sim.new_full((len(enc.sim),), bias * temperature)
     return torch.where(at.has, matches + weighted_sum("softplus", enc.sim, shift, enc.rel.neg, temperature), 0.0)

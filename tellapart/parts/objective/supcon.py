@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import positives, scores_and_logsumexp
+from tellapart.core.maths import scores_and_logsumexp
 from tellapart.core.parts import part
 
 
@@ -39,6 +39,6 @@ def supcon(enc: Encoded, *, temperature: Annotated[float, Field(gt=0, le=100)] =
     Relations:
         - `infonce` takes each positive against the negatives alone; with one positive of weight 1 the two are equal.
     """
-    at = positives(enc.rel.pos)
+    at = enc.rel.positives
     positive, everything = scores_and_logsumexp(enc.sim, at, enc.rel.pos + enc.rel.neg, temperature)
     return torch.where(at.has, everything - at.mean(positive), 0.0)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.core.encoded import Encoded
-from tellapart.core.maths import pairwise_sum, positives
+from tellapart.core.maths import pairwise_sum
 from tellapart.core.parts import part
 
 
@@ -38,6 +38,6 @@ def triplet(enc: Encoded, *, margin: Annotated[float, Field(ge=0, le=4)] = 0.2) 
     Relations:
         - `triplet-hardest` takes only the hardest triplet of each row; `ranknet` is the smooth form without a margin.
     """
-    sums = pairwise_sum("hinge", enc.sim, positives(enc.rel.pos), enc.rel.neg, margin=margin)
+    sums = pairwise_sum("hinge", enc.sim, enc.rel.positives, enc.rel.neg, margin=margin)
     total = enc.rel.neg.sum(1)
     return sums / torch.where(total > 0, total, 1.0)

@@ -25,11 +25,15 @@ INTERRUPTED = 130
 OS_WORDS = {
     errno.ENOSPC: "the disk is full. Free some room and run the same command again to go on",
     errno.EDQUOT: "the disk quota is used up. Free some room and run the same command again to go on",
+    errno.EFBIG: "a file would be larger than this disk or account allows. Give another folder with --out",
+    errno.EIO: "the disk could not be read or written. Check it, and run the same command again to go on",
     errno.EROFS: "the file system is read-only. Give a folder that can be written with --out",
     errno.EACCES: "no permission. Give another path, or change who may use this one",
     errno.EPERM: "no permission. Give another path, or change who may use this one",
     errno.EMFILE: "too many files are open. Raise the limit with: ulimit -n 4096",
     errno.ENOENT: "there is no such file or folder",
+    errno.ENOTDIR: "a file stands where a folder is needed. Give another path",
+    errno.EISDIR: "a folder stands where a file is needed. Give another path",
     errno.ENAMETOOLONG: "the name is too long",
     errno.EADDRINUSE: "the port is in use. Give another with --port",
 }

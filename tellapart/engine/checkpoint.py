@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,23 +20,29 @@ MAX_BYTES = 64 << 30
 
 def save(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Replace the checkpoint of a folder; whoever reads meanwhile sees the old one or the new one, never a half."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{FILE}.{os.getpid()}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Only one process writes here, so another part is what a killed one left.
+        for left in folder.glob(f".{FILE}.*"):
+            left.unlink()
         own = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
         save_file(own, part, metadata={"facts": json.dumps(dict(facts))})
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(part, folder / FILE)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise TellapartError(
-            f"the checkpoint could not be written to {folder} ({error.strerror or error}); the last good one is kept. "
+            f"the checkpoint could not be written to {folder} ({reason}); the last good one is kept. "
             "Make room or give another folder, then run the same command again: it resumes."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

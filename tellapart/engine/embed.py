@@ -33,7 +33,7 @@ ITEMS_A_BLOCK = 512
 ROWS_A_COPY = 16_384
 LEFT_OVER_SECONDS = 3600.0
 UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
-FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def embed(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,9 @@ import torch
 torch.set_num_threads(1)
 from test_fit import SMALL, pairs
 from tellapart.engine.fit import fit
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 print("ready", flush=True)
 fit(SMALL.but(epochs=200), pairs(), folder=Path({folder!r}), checkpoint_seconds=0)
 """
@@ -126,24 +129,24 @@ def test_a_spoilt_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
         fit(SMALL, pairs(), folder=tmp_path)
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import safetensors.torch
-
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, full_disk: Any) -> None:
     recipe = SMALL.but(epochs=3)
-    fit(recipe, pairs(), folder=tmp_path)
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    (tmp_path / "checkpoint.safetensors").unlink()
+    fit(recipe, pairs(), folder=tmp_path / "whole")
+    whole = (tmp_path / "whole" / "checkpoint.safetensors").read_bytes()
+    for name, steps in (("at once", 0), ("later", 3)):
+        file = tmp_path / name / "checkpoint.safetensors"
+        with ExitStack() as stack:
 
-    def full(*args: object, **kwargs: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+            def fill(done: int, total: int, *, steps: int = steps, stack: ExitStack = stack) -> None:
+                if done == steps:
+                    stack.enter_context(full_disk(len(whole) // 2))
 
-    with monkeypatch.context() as patched:
-        patched.setattr(safetensors.torch, "save_file", full)
-        with pytest.raises(TellapartError, match="No space left"):
-            fit(recipe, pairs(), folder=tmp_path, checkpoint_seconds=0)
-    assert not list(tmp_path.iterdir())
-    fit(recipe, pairs(), folder=tmp_path)
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+            with pytest.raises(TellapartError, match=r"could not be written .* it resumes"):
+                fill(0, 0)
+                fit(recipe, pairs(), folder=file.parent, checkpoint_seconds=0, progress=fill)
+        assert file.is_file() == (steps > 0) and not list(file.parent.glob(".*"))
+        fit(recipe, pairs(), folder=file.parent)
+        assert file.read_bytes() == whole
 
 
 @pytest.mark.parametrize("name", [n for n, c in cards("sample").items()])

@@ -187,9 +187,10 @@ class TrainData:
         keys: identities of the rows, on the CPU.
         same_space: both sides are one column of the collection (then `query is document`).
         guide: the two sides' vectors under a frozen guide, for relations of the trait `guide`.
-        negatives: [n, s] int64 rows of `document` mined for each query, -1 where there are fewer.
+        negative: what else goes into the document tower: texts that are no answer.
+        negatives: [n, s] int64 rows, for each query, of `negative`, or where that is None of `document`; -1 where
+            there are fewer.
         extra: further columns for samplers.
-        teacher: [n, 1 + s] a teacher's scores of the positive and of each mined negative.
     """
 
     query: Inputs
@@ -197,9 +198,9 @@ class TrainData:
     keys: Keys
     same_space: bool = False
     guide: tuple[Tensor, Tensor] | None = None
+    negative: Inputs | None = None
     negatives: Tensor | None = None
     extra: dict[str, np.ndarray] = field(default_factory=dict)
-    teacher: Tensor | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.query), len(self.document), len(self.keys)}
@@ -223,7 +224,9 @@ class TrainData:
     def fingerprint(self) -> str:
         """Hash of both sides, the keys and what else travels with them."""
         digest = hashlib.sha256((self.query.fingerprint() + self.document.fingerprint()).encode())
-        held = [self.keys.item, self.keys.group, self.keys.target, self.negatives, self.teacher, *(self.guide or ())]
+        held = [self.keys.item, self.keys.group, self.keys.target, self.negatives, *(self.guide or ())]
+        if self.negative is not None:
+            digest.update(self.negative.fingerprint().encode())
         for x in held:
             digest.update(b"-" if x is None else x.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from tellapart.engine.tune import lora, low_rank_layers
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
+ANSWERED = "positive"
+NEGATIVE = re.compile(r"negative(_[1-9]\d*)?$")
 
 
 def features(
@@ -30,10 +33,10 @@ def features(
     stages: Stages | None = None,
     encoders: Mapping[str, Any] | None = None,
 ) -> FeaturesBySide:
-    """Frozen vectors by side: `query` and `document`, [n, width] each, and `guide` where the collection has one.
+    """Frozen vectors by side: `query` and `document`, [n, width] each.
 
-    The guide judges which pairs of a batch mean the same. For pairs of text it is the frozen encoder itself; for
-    pictures with captions it is the text encoder on the captions of both sides, which needs no common space.
+    Where the collection has columns of texts that are no answer, `negative` is [n, columns, width], NaN where an item
+    has none.
 
     Args:
         encoders: by modality, instead of those that the recipe names.
@@ -50,8 +53,26 @@ def features(
         encoder = encoders[side.modality] if encoders else make("encode", spec)
         with stages.stage(f"embed {side.column} with {parse_spec(spec)[0]}") as progress:
             found[name] = embed(collection, side.column, encoder, cache=cache, progress=progress)
+        if side.column == ANSWERED and (columns := _negative_columns(collection)):
+            with stages.stage(f"embed {', '.join(columns)} with {parse_spec(spec)[0]}") as progress:
+                found["negative"] = _embedded_negatives(collection, columns, encoder, cache, progress)
     if sides.same_space:
         found["document"] = found["query"]
+    return found
+
+
+def _negative_columns(collection: Collection) -> list[str]:
+    """The columns of texts that are no answer: `negative`, `negative_1` and so on."""
+    return [name for name in collection.columns if NEGATIVE.match(name)]
+
+
+def _embedded_negatives(
+    collection: Collection, columns: list[str], encoder: Any, cache: Path, progress: Progress | None
+) -> np.ndarray:
+    found = np.full((len(collection), len(columns), encoder.dim), np.nan, np.float32)
+    for at, column in enumerate(columns):
+        rows = np.flatnonzero(collection[column].is_valid().to_numpy())
+        found[rows, at] = embed(collection.take(rows), column, encoder, cache=cache, progress=progress)
     return found
 
 
@@ -96,6 +117,13 @@ def opened(collection: Collection, recipe: Recipe) -> dict[str, Inputs]:
         augment = [augment for traits, augment in by_trait if wanted in traits]
         items = items_of(collection, side.column, side.modality)
         found[name] = Opened(items, part, low_rank=recipe.tune == "lora", augment=augment)
+        if side.column == ANSWERED and (columns := _negative_columns(collection)):
+            texts = [
+                text for row in zip(*map(collection.values, columns), strict=True) for text in row if text is not None
+            ]
+            if texts:
+                items = items_of(Collection.of({"negative": texts}), "negative", side.modality)
+                found["negative"] = Opened(items, part, low_rank=recipe.tune == "lora", augment=augment)
     return {"document": found["query"], **found}
 
 
@@ -110,14 +138,17 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         PartError: an encoder that the recipe wants to tune and that cannot be.
     """
     same = collection.sides().same_space
+    given = _given(collection)
     if recipe.tune == "head":
-        query: Inputs = Features(vectors["query"])
-        document = query if same else Features(vectors["document"])
+        sides: dict[str, Inputs] = {"query": Features(vectors["query"])}
+        sides["document"] = sides["query"] if same else Features(vectors["document"])
+        if given is not None:
+            sides["negative"] = Features(vectors["negative"][given.numpy() >= 0])
     else:
         check_tuning(collection, recipe)
         sides = opened(collection, recipe)
-        query, document = sides["query"], sides["document"]
-    data = TrainData(query, document, keys_of(collection, positives=recipe.positives), same)
+    keys = keys_of(collection, positives=recipe.positives)
+    data = TrainData(sides["query"], sides["document"], keys, same, negative=sides.get("negative"), negatives=given)
     wanted = {t for c in chain_cards("relate", recipe.relate) for t in c.traits}
     wanted |= set(card_of("sample", parse_spec(recipe.sample)[0]).traits)
     wanted |= set(card_of("objective", parse_spec(recipe.objective)[0]).traits)
@@ -128,6 +159,15 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
     if "teacher-margin" in wanted:
         data.extra["teacher_margin"] = _margin(data)
     return data
+
+
+def _given(collection: Collection) -> torch.Tensor | None:
+    """[n, columns] numbers of the texts that are no answer, counted along the rows; -1 where an item has none."""
+    columns = _negative_columns(collection) if collection.sides().document.column == ANSWERED else []
+    if not columns:
+        return None
+    there = np.stack([collection[column].is_valid().to_numpy() for column in columns], 1)
+    return torch.from_numpy(np.where(there, there.cumsum().reshape(there.shape) - 1, -1)) if there.any() else None
 
 
 def _guide(collection: Collection, vectors: FeaturesBySide) -> tuple[torch.Tensor, torch.Tensor]:

@@ -38,7 +38,7 @@ class Run:
     cache: GradCache | None = None
 
     def encode(self, side: str, rows: np.ndarray, *, tower: nn.Module | None = None) -> Tensor:
-        """[n, d] unit vectors of some rows of a side ("query" or "document"), with gradient if grad is enabled.
+        """[n, d] unit vectors of some rows of a side ("query", "document", "negative"), with gradient if grad is enabled.
 
         Args:
             tower: another network of the same form (a momentum copy); None: the trained one.
@@ -75,13 +75,16 @@ class Run:
             )
         if self.data.negatives is None or reverse:
             return pairs
-        return self.with_negatives(pairs, self.data.negatives[index])
+        side = "document" if self.data.negative is None else "negative"
+        return self.with_negatives(pairs, self.data.negatives[index], side=side)
 
-    def with_negatives(self, pairs: Pairing, negatives: Tensor) -> Pairing:
-        """A pairing with negatives of each row's own: [n, s] rows of the document side, -1 where there are fewer."""
-        flat = self.encode("document", negatives.clamp_min(0).flatten().numpy())
-        own = flat.view(*negatives.shape, -1)
-        return replace(pairs, own=own, own_neg=(negatives >= 0).float().to(self.device))
+    def with_negatives(self, pairs: Pairing, negatives: Tensor, *, side: str = "document") -> Pairing:
+        """A pairing with further negatives of each row's own: [n, s] rows of a side, -1 where there are fewer."""
+        flat = self.encode(side, negatives.clamp_min(0).flatten().numpy(), tower=self.towers["document"])
+        own, weight = flat.view(*negatives.shape, -1), (negatives >= 0).float().to(self.device)
+        if pairs.own is not None and pairs.own_neg is not None:
+            own, weight = torch.cat([pairs.own, own], 1), torch.cat([pairs.own_neg, weight], 1)
+        return replace(pairs, own=own, own_neg=weight)
 
     def gather(self, x: Tensor) -> Tensor:
         """The rows of all processes, one after the other."""

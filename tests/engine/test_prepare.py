@@ -1,0 +1,82 @@
+"""Training data from a collection: texts that are no answer are negatives of their own row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tellapart.core.collection import Collection
+from tellapart.core.parts import make
+from tellapart.core.relation import Keys
+from tellapart.engine.fit import fit, untrained
+from tellapart.engine.inputs import Features, TrainData
+from tellapart.engine.prepare import features, train_data
+from tellapart.engine.session import Run
+from tellapart.engine.towers import build
+from tellapart.recipe import Recipe
+
+SMALL = Recipe(head="linear-head(dim=8)", epochs=2, batch_size=4)
+
+
+def pairs_with_negatives() -> Collection:
+    """8 pairs; the first has no negative, the second two."""
+    columns = {
+        "anchor": [f"the {n}. question" for n in range(8)],
+        "positive": [f"the {n}. answer" for n in range(8)],
+        "negative": [None, *(f"no answer to {n}" for n in range(1, 8))],
+        "negative_1": [None, "none either", *[None] * 6],
+    }
+    return Collection.of({**columns, "split": ["train"] * 8})
+
+
+def test_vectors_of_given_negatives_stand_beside_their_row(tmp_path: Path) -> None:
+    pairs = pairs_with_negatives()
+    vectors = features(pairs, SMALL, cache=tmp_path)
+    assert vectors["negative"].shape == (8, 2, 384)
+    there = np.array([[pairs.values(c)[i] is not None for c in ("negative", "negative_1")] for i in range(8)])
+    np.testing.assert_array_equal(np.isfinite(vectors["negative"]).all(2), there)
+    expected = make("encode", "minilm").encode(["no answer to 1", "none either"])
+    np.testing.assert_allclose(vectors["negative"][1], expected, atol=1e-5)
+    data = train_data(pairs, vectors, SMALL)
+    assert isinstance(data.negative, Features) and data.negatives is not None
+    assert data.negatives.tolist() == [[-1, -1], [0, 1], *([n, -1] for n in range(2, 8))]
+    np.testing.assert_array_equal(data.negative.x[1], vectors["negative"][1, 1])
+
+
+def test_given_negatives_are_the_rows_own_and_train(tmp_path: Path) -> None:
+    pairs = pairs_with_negatives()
+    vectors = features(pairs, SMALL, cache=tmp_path)
+    data = train_data(pairs, vectors, SMALL)
+    without = TrainData(data.query, data.document, data.keys)
+    assert data.fingerprint() != without.fingerprint()
+    with_them, plain = fit(SMALL, data), fit(SMALL, without)
+    assert not np.array_equal(with_them.state["query"]["skip.weight"], plain.state["query"]["skip.weight"])
+    run = Run(SMALL, data, build(SMALL, data), None, 0, torch.device("cpu"))  # type: ignore[arg-type]
+    rows = np.array([1, 0])
+    pairing = run.pairing(run.encode("query", rows), run.encode("document", rows), rows)
+    assert pairing.own is not None and pairing.own_neg is not None
+    assert pairing.own_neg.tolist() == [[1, 1], [0, 0]]
+    torch.testing.assert_close(pairing.own[0], run.towers["document"](torch.from_numpy(vectors["negative"][1])))
+    twice = run.with_negatives(pairing, torch.tensor([[3], [-1]]))
+    assert twice.own_neg is not None and twice.own_neg.tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_given_negatives_train_a_tuned_encoder(tmp_path: Path) -> None:
+    recipe = SMALL.but(tune="lora", epochs=1)
+    pairs = pairs_with_negatives()
+    data = train_data(pairs, features(pairs, recipe, cache=tmp_path), recipe)
+    assert data.negative is not None and len(data.negative) == 8
+    without = TrainData(data.query, data.document, data.keys)
+    a, b, start = fit(recipe, data), fit(recipe, without), untrained(recipe, data)
+    names = [name for name in a.state["document"] if name.endswith(".up")]
+    assert any(not np.array_equal(a.state["document"][n], b.state["document"][n]) for n in names)
+    assert all(not np.array_equal(a.state["document"][n], start.state["document"][n]) for n in names)
+
+
+def test_no_column_of_negatives_no_negatives(tmp_path: Path) -> None:
+    pairs = Collection.of({"anchor": ["a", "b", "c"], "positive": ["d", "e", "f"], "split": ["train"] * 3})
+    data = train_data(pairs, features(pairs, SMALL, cache=tmp_path), SMALL)
+    assert data.negative is None and data.negatives is None
+    assert isinstance(data.keys, Keys)

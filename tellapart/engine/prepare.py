@@ -14,7 +14,7 @@ import torch
 from tellapart.core.collection import Collection, Side
 from tellapart.core.errors import PartError
 from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
-from tellapart.core.progress import Silence, Stages
+from tellapart.core.progress import Progress, Silence, Stages
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, keys_of
 from tellapart.engine.tune import lora, low_rank_layers

@@ -38,7 +38,7 @@ class Run:
     cache: GradCache | None = None
 
     def encode(self, side: str, rows: np.ndarray, *, tower: nn.Module | None = None) -> Tensor:
-        """[n, d] unit vectors of some rows of a side ("query", "document", "negative"), with gradient if grad is enabled.
+        """[n, d] unit vectors of some rows of a side ("query", "document", "negative"), with gradient if it is enabled.
 
         Args:
             tower: another network of the same form (a momentum copy); None: the trained one.

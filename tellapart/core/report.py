@@ -53,11 +53,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Example:
-    """Items of the collection side by side, and why they are shown."""
+    """Items of the collection side by side, and why they are shown; `names` say in words what the ids stand for."""
 
     ids: Sequence[str]
     why: str
     scores: Sequence[float] = ()
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

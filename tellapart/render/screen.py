@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -18,7 +20,9 @@ STYLES = {"warning": "yellow", "warn": "yellow", "verdict": "bold", "next": "cya
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
-MOST_FACT = 240
+LONGEST_WORD = 16
+MOST_NAME = 60
+MOST_FACT = 100
 
 
 def write(report: Report, *, file: TextIO | None = None, width: int | None = None) -> None:
@@ -70,18 +74,38 @@ def _table(console: Console, table: Table) -> None:
         from rich.box import SIMPLE_HEAD
 
         grid = Grid(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1), show_edge=False)
+        folded = _width(table) > console.width
         for i, column in enumerate(table.columns):
             numbers = all(is_number(row[i]) or row[i] is None for row in table.rows)
             # Names and numbers stay whole as long as any column of words can still be folded.
-            whole = numbers or all(len(_shown(row[i], column)) <= 24 for row in table.rows)
+            whole = numbers or (not folded and all(len(_shown(row[i], column)) <= 24 for row in table.rows))
+            longest = max((len(word) for row in table.rows for word in _shown(row[i], column).split()), default=0)
             grid.add_column(
-                escape(printable(column)), justify="right" if numbers else "left", no_wrap=whole, overflow="fold"
+                escape(printable(column)),
+                justify="right" if numbers else "left",
+                no_wrap=whole,
+                overflow="fold",
+                min_width=None if whole else min(longest, LONGEST_WORD),
             )
         for row in table.rows:
-            grid.add_row(*(_styled(value, column) for value, column in zip(row, table.columns, strict=True)))
+            cells = [_styled(value, column) for value, column in zip(row, table.columns, strict=True)]
+            # An interval stands below its number where the two do not fit beside it.
+            grid.add_row(
+                *(_interval_below(c) if folded and is_number(v) else c for c, v in zip(cells, row, strict=True))
+            )
         console.print(grid)
     if table.note:
         console.print(Line(printable(table.note), style="dim"))
+
+
+def _width(table: Table) -> int:
+    """Characters of the widest row with nothing folded."""
+    columns = zip(table.columns, zip(*table.rows, strict=True), strict=True)
+    return sum(3 + max(len(column), *(len(_shown(value, column)) for value in values)) for column, values in columns)
+
+
+def _interval_below(shown: Line) -> Line:
+    return Line(shown.plain.replace(" [", "\n["), style=shown.style)
 
 
 def _records(console: Console, table: Table) -> None:
@@ -122,7 +146,8 @@ def _examples(console: Console, examples: Examples) -> None:
 
 def _named(example: Example) -> list[str]:
     scores = [f" ({number(s)})" for s in example.scores] or [""] * len(example.ids)
-    return [f"{printable(id_)}{score}" for id_, score in itertools.zip_longest(example.ids, scores, fillvalue="")]
+    named = itertools.zip_longest(example.names or example.ids, scores, fillvalue="")
+    return [f"{textwrap.shorten(printable(name), MOST_NAME, placeholder=' …')}{score}" for name, score in named]
 
 
 def _text(console: Console, text: Text) -> None:
@@ -138,6 +163,8 @@ def _facts(console: Console, facts: dict[str, Any]) -> None:
     grid.add_column(overflow="fold")
     for name, value in facts.items():
         text = printable(cell(value))
+        if isinstance(value, Mapping) and len(text) > MOST_FACT:
+            continue  # it stands in the JSON report and in the manifest
         grid.add_row(escape(printable(name)), Line(text if len(text) <= MOST_FACT else text[: MOST_FACT - 1] + "…"))
     console.print(grid)
 

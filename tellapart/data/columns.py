@@ -112,7 +112,7 @@ def roles(names: Iterable[str], source: str, given: Mapping[str, str] | None = N
         if role in doubtful:
             raise DataError(
                 f"{source} has several columns that could be {role!r}: {', '.join(doubtful[role])}. "
-                f"Rename one to {role!r}, or say columns={{{role!r}: {doubtful[role][0]!r}}}"
+                f"Rename one to {role!r}, or say {_said(role, doubtful[role][0])}"
             )
     of = {role: column for role, column in of.items() if role in wanted}
     for name in names:
@@ -142,7 +142,7 @@ def _kind(of: dict[str, str], doubtful: dict[str, list[str]], names: list[str], 
     if image and pair:
         raise DataError(
             f"{source} has a picture ({of.get('image') or doubtful['image'][0]}) and a pair of texts ({of['anchor']}, "
-            f"{of['positive']}); leave out one of them, or say which is the text with columns={{'text': ...}}"
+            f"{of['positive']}); leave out one of them, or say which is the text: {_said('text', of['anchor'])}"
         )
     if image:
         if "text" not in of and "text" not in doubtful and "anchor" in of:
@@ -156,13 +156,17 @@ def _kind(of: dict[str, str], doubtful: dict[str, list[str]], names: list[str], 
         if one in of:
             raise DataError(
                 f"{source} has {of[one]!r} ({one}) but no {other!r} beside it; the columns are "
-                f"{', '.join(names[:20])}. Name the other one {other!r}, or say columns={{{other!r}: ...}}"
+                f"{', '.join(names[:20])}. Name the other one {other!r}, or say {_said(other, 'ITS NAME')}"
             )
     raise DataError(
         f"cannot tell what the items of {source} are: give a column `image` (paths of pictures) with `text` or "
         f"`label`, a pair `anchor` and `positive`, or `text` with `label`. The columns are {', '.join(names[:20])}"
         f"{', …' if len(names) > 20 else ''}"
     )
+
+
+def _said(role: str, column: str) -> str:
+    return f"--column {role}={column!r}, in Python columns={{{role!r}: {column!r}}}"
 
 
 def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:

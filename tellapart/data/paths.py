@@ -40,7 +40,10 @@ def below(root: Path, value: str) -> str:
             continue
         if not resolved.is_relative_to(base):
             way = "is absolute and" if absolute else "is a link that"
-            raise DataError(f"the path {value!r} {way} leads out of the folder {root}; name the folder with root=")
+            raise DataError(
+                f"the path {value!r} {way} leads out of the folder {root}; put the table into the folder of the "
+                f"pictures, or name that folder in Python with root="
+            )
         if not resolved.is_file():
             raise DataError(f"{value!r} is not a file")
         return resolved.relative_to(base).as_posix() if absolute else os.path.normpath(spelling).replace(os.sep, "/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def split(
     if count < needed:
         raise DataError(
             f"{n} items make {count} group{'s' if count != 1 else ''} that must stay together, and {needed} splits "
-            f"need at least {needed}. Give more items, or fewer splits with shares="
+            f"need at least {needed}.{_alike(collection, by)} Give more items that differ"
         )
     strata = collection.codes("label")[0] + 1 if "label" in collection.columns and by != "label" else np.zeros(n, int)
     side = _assign(units, strata, np.asarray(wanted), generator(seed, 0))
@@ -71,7 +72,8 @@ def split(
         largest = int(np.bincount(units).max())
         raise DataError(
             f"the split would leave {' and '.join(empty)} empty: {n} items make {count} groups that must stay "
-            f"together, the largest with {largest}. Give more items, or other shares"
+            f"together, the largest with {largest}.{_alike(collection, by)} Give more items that differ, about "
+            f"{math.ceil(1 / min(s for s in wanted if s > 0))} at least"
         )
     record = {"part": "split", "seed": seed, "shares": list(wanted), "by": by, "whole": _whole(collection, by),
               "groups": count, "counts": dict(zip(NAMES, got.tolist(), strict=True))}  # fmt: skip
@@ -136,6 +138,20 @@ def _whole(collection: Collection, by: str | None) -> list[str]:
     if "anchor" in collection.columns and "target" in collection.columns:
         columns.append("target")
     return [*([by] if by is not None else []), *columns]
+
+
+def _alike(collection: Collection, by: str | None) -> str:
+    """What makes so few groups of many items, as a sentence; "" where the items themselves are few."""
+    n = len(collection)
+    counts = {column: len(collection.codes(column)[1]) for column in _whole(collection, by)}
+    column = min(counts, key=lambda name: counts[name], default="")
+    if not column or counts[column] > n / 2:
+        return ""
+    if column == "target":
+        return f" They ask {counts[column]} different queries in all."
+    if column in ("group", "near"):
+        return f" Most repeat another one: without duplicates and near duplicates there are {counts[column]}."
+    return f" They have {counts[column]} different values of {column!r} in all."
 
 
 def _checked(shares: Sequence[float]) -> tuple[float, ...]:

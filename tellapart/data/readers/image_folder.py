@@ -128,7 +128,11 @@ def _described(root: Path, pictures: list[str], problems: Problems) -> tuple[lis
     if any(labels) and len(told) < len(pictures) / 2:
         return [(n, {"image": n, **row}) for n, row in zip(pictures, extra, strict=True)], notes
     if not told:
-        note = "the file names say nothing about the pictures (such as IMG_0001), so there are no captions"
+        name = pictures[0].rsplit("/", 1)[-1] if pictures else "IMG_0001"
+        note = (
+            f"the file names say nothing about the pictures (such as {name}), so there are no captions: put a .txt of "
+            f"the same name beside each, or a metadata.csv (file_name, text), or sort them into folders by label"
+        )
         return [(n, {"image": n, **row}) for n, row in zip(pictures, extra, strict=True)], [*notes, note]
     for name, caption in zip(pictures, captions, strict=True):
         if not caption:

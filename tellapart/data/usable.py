@@ -1,0 +1,54 @@
+"""Whether a collection can be learnt from and measured at all, said before any long work is begun."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.data.provenance import about
+
+
+def check_pairs(collection: Collection) -> None:
+    """Something is searched with something, and not everything is equally right.
+
+    Raises:
+        DataError: no pairs and no labels; one label alone; every label on one item. It says what to give instead.
+    """
+    try:
+        sides = collection.sides()
+    except DataError as error:
+        raise DataError(". ".join([str(error), *about(collection).get("notes", [])])) from None
+    if not sides.same_space or sides.target is None:
+        return
+    codes, values = collection.codes(sides.target)
+    counts = np.bincount(codes[codes >= 0], minlength=1)
+    if len(values) < 2:
+        said = f"all have the {sides.target} {values[0]!r}" if values else f"none has a {sides.target}"
+        raise DataError(f"of {len(codes)} items {said}: give items of at least two, or captions to search with")
+    if counts.max() < 2:
+        raise DataError(
+            f"each {sides.target} stands on one item only ({len(values)} for {len(codes)} items), so nothing is like "
+            f"anything else: give several items of each {sides.target}, or captions to search with"
+        )
+
+
+def check_parts(collection: Collection) -> None:
+    """Every query of training and of testing can find something.
+
+    Raises:
+        DataError: a part in which no item has an answer; it says what to give instead.
+    """
+    sides = collection.sides()
+    if sides.target is None:
+        return
+    codes, parts = collection.codes(sides.target)[0], np.asarray(collection.values("split"), dtype=object)
+    least = 2 if sides.same_space else 1
+    for part in ("train", "test"):
+        inside = codes[(parts == part) & (codes >= 0)]
+        if not len(inside) or np.bincount(inside).max() < least:
+            holds = "no two items of" if least == 2 else "no item with"
+            raise DataError(
+                f"the part {part} of the split holds {holds} one {sides.target} ({int((parts == part).sum())} items), "
+                f"so nothing can be found there: give more items of each {sides.target}, or another split"
+            )

@@ -40,6 +40,7 @@ def merge(
     require("torch", "measuring merged models")
     from tellapart.engine.indexing import build
     from tellapart.engine.model import Model
+    from tellapart.engine.reorder import FOLDER, drop
 
     card, stages = card_of("merge", parse_spec(part)[0]), stages or Silence()
     runs = [Run(_run_folder(folder), stages=stages) for folder in folders]
@@ -64,7 +65,9 @@ def merge(
         alone = [score(state) for state in states]
         merged, kept = make("merge", part)(states, score, None, starts)
     best = int(np.argmax(alone))
-    model = Model(first.model.sides, first.model.specs, _heads(first.model, merged), recipe=first.model.recipe)
+    made_by = {**first.model.recipe, "rank": ""}
+    model = Model(first.model.sides, first.model.specs, _heads(first.model, merged), recipe=made_by)
+    drop(Path(out) / FOLDER)
     model.save(Path(out) / "model")
     first.collection.save(Path(out) / "collection")
     z = model.project("document", np.asarray(first.features["document"]))
@@ -80,6 +83,9 @@ def merge(
     report.add(Table("Models", columns, [*rows, ["merged", score(merged), ""]], "mean of both directions"))
     report.add(_compared(figures(states[best], "test"), figures(merged, "test"), str(runs[best].folder)))
     report.add(*built.blocks)
+    if first.model.recipe.get("rank"):
+        said = f"rank={first.model.recipe['rank']} is not carried over: the merged run searches by similarity alone."
+        report.add(Text(said, "warning"))
     write_report(report, Path(out), first.collection)
     return report
 
@@ -137,11 +143,11 @@ def _figures(run: Run, state: dict[str, np.ndarray], split: str) -> dict[str, np
     run.rows(split)
     heads = {side: (make("encode", head.spec), head.state) for side, head in _heads(run.model, state).items()}
 
-    def encode(side: str, x: np.ndarray) -> np.ndarray:
+    def encode(side: str, rows: np.ndarray) -> np.ndarray:
         head, tensors = heads.get(side, heads["query"])
-        return np.asarray(head.apply(tensors, np.asarray(x)))
+        return np.asarray(head.apply(tensors, np.asarray(run.features[side][rows])))
 
-    return measure(run.collection, run.features, encode, part=split)
+    return measure(run.collection, encode, part=split)
 
 
 def _mean(values: dict[str, np.ndarray]) -> float:

@@ -27,6 +27,7 @@ class Recipe(BaseModel):
         head: the trained map from their features to the shared space.
         tune: what is trained: the head on frozen features; `lora`: low-rank additions to the encoder's linear maps
             too; `full`: the whole encoder too. Where both sides hold one modality they share the encoder.
+        rank: a chain of parts that order what is found anew (at most one) or cut it off, wherever the run is searched.
         positives: what makes two items positive: the pair itself, or its duplicate group as well.
         both_ways: whether documents also look for their queries (the symmetric loss).
         learning_rate, weight_decay: of AdamW; the rate falls along a cosine to 0 after `warmup` of all steps. It holds
@@ -77,6 +78,11 @@ class Recipe(BaseModel):
             for piece in split_chain(getattr(self, field)):
                 name, options = parse_spec(piece)
                 check_options(card_of(shape, name), options)
+        moving = [card.name for card in chain_cards("rank", self.rank) if "monotone" not in card.traits]
+        if len(moving) > 1:
+            raise PartError(
+                f"rank: {' and '.join(moving)} each make an order, and only one can stand: name one of them"
+            )
         closed = any("closed-form" in card.traits for card in chain_cards("strategy", self.strategy))
         if closed and self.tune != "head":
             raise PartError(f"{self.strategy} has no training steps: use strategy=two-tower with tune={self.tune}")

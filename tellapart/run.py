@@ -15,6 +15,7 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.files import write_atomically
+from tellapart.core.hits import Hits
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
 from tellapart.core.version import VERSION
@@ -24,13 +25,17 @@ from tellapart.data.problems import problems_table
 from tellapart.data.provenance import about
 from tellapart.data.sources import read
 from tellapart.data.splits import leaks
+from tellapart.data.usable import check_pairs, check_parts
 from tellapart.recipe import CLOSED_FORM, PLAIN, Recipe
 
 if TYPE_CHECKING:
+    from tellapart.engine.reorder import Chain, Encode
     from tellapart.engine.trial import Outcome
 
 LATEST = Path("runs/latest")
 SHOWN = 12
+FOUND = 6
+CALIBRATION = "calibration.json"
 ANSWERED = 0.95
 COMPARED = 64
 
@@ -56,8 +61,8 @@ def run(
 
     Args:
         source: a path in any format that `tellapart.read` takes, the name `openmoji`, or a collection.
-        out: the run folder: `collection/`, `model/`, `index/`, `recipe.toml`, `report.html`, `report.json`,
-            `manifest.json`.
+        out: the run folder: `collection/`, `model/`, `index/`, `rank/` where the recipe names rank parts,
+            `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
         recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
             on the validation part is taken.
         seed: of split and training; None: the recipe's.
@@ -111,10 +116,13 @@ def prepare(
         with stages.stage(f"read {Path(str(source)).name}") as told:
             collection = read(source, cache=cache, columns=columns, progress=told)
     stages.say(f"{len(collection)} items read, {len(collection.problems)} problems")
+    check_pairs(collection)
     if "group" not in collection.columns:
         with stages.stage("look for duplicates") as told:
-            collection = curate(collection, progress=told)
-    return completed(collection, seed=seed)
+            collection = curate(collection, progress=told, cache=cache / "curated", say=stages.say)
+    collection = completed(collection, seed=seed)
+    check_parts(collection)
+    return collection
 
 
 def manifest(source: Any, collection: Collection, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -171,6 +179,8 @@ def _trials(
             outcomes[name] = trial(collection, vectors, recipe, seed=seed, folder=folder, progress=told)
     if given is not None:
         return outcomes, "this recipe"
+    if len(outcomes) == 2:
+        return outcomes, "plain InfoNCE"
     chosen = {}
     for name, outcome in outcomes.items():
         if outcome.fitted is not None:
@@ -226,9 +236,14 @@ def _kept(
     from tellapart.engine.indexing import build
     from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
+    from tellapart.engine.reorder import FOLDER, drop
+    from tellapart.engine.trial import fit_chain
 
     assert outcome.fitted is not None
     recipe, rows = outcome.fitted.recipe, np.arange(len(collection))
+    # what a run before this one left would speak of other scores
+    drop(out / FOLDER)
+    (out / "model" / CALIBRATION).unlink(missing_ok=True)
     model = keep(collection.sides(), outcome.fitted, out / "model")
     if recipe.tune != "head":
         vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages, encoders=model.encoders)
@@ -238,60 +253,101 @@ def _kept(
     if parity > 1e-4:
         raise TellapartError(f"the saved model differs from the trained one by {parity:.1e}: this is a bug, report it")
     with stages.stage("build the index") as told:
-        _, built = build(recipe.index, collection.ids.tolist(), z, out / "index", progress=told)
-    blocks: list[Any] = [*built.blocks, *_calibrated(collection, model, vectors, out)]
+        index, built = build(recipe.index, collection.ids.tolist(), z, out / "index", progress=told)
+
+    def encode(side: str, items: np.ndarray) -> np.ndarray:
+        return np.asarray(model.project(side, np.asarray(vectors[side][items])))
+
+    chain = None
     if recipe.rank:
-        blocks.append(Text(f"{recipe.rank} is in the figures above; the served search does not reorder yet", "warn"))
-    return [*blocks, _searches(collection, model, vectors, z)]
+        with stages.stage(f"fit {recipe.rank}"):
+            chain = fit_chain(collection, encode, recipe.rank)
+            chain.save(out / FOLDER, model=out / "model")
+    blocks: list[Any] = [*built.blocks, *_calibrated(collection, encode, chain, out)]
+    return [*blocks, *_ranks(collection, chain), _searches(collection, encode, index, chain)]
 
 
-def _calibrated(collection: Collection, model: Any, vectors: dict[str, np.ndarray], out: Path) -> list[Text]:
+def _ranks(collection: Collection, chain: Chain | None) -> list[Text]:
+    """Which searches the chain ranks."""
+    if chain is None:
+        return []
+    sides = collection.sides()
+    text = f"{chain.spec} ranks what is searched for by {sides.query.column}, as in the figures above."
+    if not sides.same_space:
+        text += (
+            f" Other searches go by similarity; the figures from {sides.document.column} are of a chain of their own."
+        )
+    return [Text(text)]
+
+
+def _calibrated(collection: Collection, encode: Encode, chain: Chain | None, out: Path) -> list[Text]:
     """Fit, on the validation part, what a score means and from which on there is an answer at all."""
     from tellapart.engine import calibrate
-    from tellapart.engine.trial import held_out
+    from tellapart.engine.trial import held_out, reordered
 
     rows = held_out(collection, "validation")
     sides = collection.sides()
     if len(rows) < 20:
-        return [Text("too few validation items to say what a score means: similarities are shown as they are")]
+        return [Text("too few validation items to say what a score means: scores are shown as they are")]
     target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
-    sim = (
-        model.project("query", np.asarray(vectors["query"][rows]))
-        @ model.project("document", np.asarray(vectors["document"][rows])).T
-    )
     match = (target[:, None] == target) & (target >= 0)[:, None]
-    asked = ~np.eye(len(rows), dtype=bool) if sides.same_space else np.ones_like(match)
-    if not match[asked].any() or match[asked].all():
+    if sides.same_space:
+        np.fill_diagonal(match, False)
+    if chain is None:
+        sim = encode("query", rows) @ encode("document", rows).T
+        asked = ~np.eye(len(rows), dtype=bool) if sides.same_space else np.ones_like(match)
+        scores, matches = sim[asked], match[asked]
+    else:
+        given = reordered(collection, encode, chain.spec, part="validation")
+        query, place = np.nonzero(given.found >= 0)
+        scores, match = given.scores[query, place], match[given.asked]
+        matches = match[query, given.found[query, place]]
+    if not matches.any() or matches.all():
         return [Text("the validation part has no matches to fit the meaning of a score on")]
-    scores, matches = sim[asked], match[asked]
     found = calibrate.fit(scores, matches)
     lowest = calibrate.threshold(scores, matches, recall=ANSWERED)
     written = {"calibration": found.to_dict(), "threshold": lowest.to_dict()}
-    write_atomically(out / "model" / "calibration.json", json.dumps(written, indent=2).encode())
+    written |= {"rank": chain.spec} if chain else {}
+    write_atomically(out / "model" / CALIBRATION, json.dumps(written, indent=2).encode())
+    if chain is not None and chain.cuts:
+        left = f"{matches.sum() / match.sum():.0%} of the matching validation pairs are left"
+        return [Text(f'What {chain.spec} cuts off counts as "nothing here": {left}.')]
     return [
         Text(
-            f'Below a similarity of {lowest.value:.2f} the answer is "nothing here": {ANSWERED:.0%} of the matching '
-            f"validation pairs score higher."
+            f'Below a {"score" if chain else "similarity"} of {lowest.value:.2f} the answer is "nothing here": '
+            f"{ANSWERED:.0%} of the matching validation pairs score higher."
         )
     ]
 
 
-def _searches(collection: Collection, model: Any, vectors: dict[str, np.ndarray], z: np.ndarray) -> Examples:
+def _searches(collection: Collection, encode: Encode, index: Any, chain: Chain | None) -> Examples:
+    from tellapart.engine.reorder import POOL
     from tellapart.engine.trial import held_out
 
     rows = held_out(collection, "test")
     rows = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)]
-    sim = model.project("query", np.asarray(vectors["query"][rows])) @ z.T
+    q = encode("query", rows)
+    hits = index.search(q, POOL if chain else FOUND + 1)
     if collection.sides().same_space:
-        sim[np.arange(len(rows)), rows] = -np.inf
+        itself = hits.ids == collection.ids[rows].astype(str)[:, None]
+        hits = Hits.sorted(hits.ids, np.where(itself, -np.inf, hits.scores))
+    if chain is not None:
+        hits = chain.rank(q, hits, lambda ids: index.vectors(ids.tolist()))
     examples = []
     column = collection.sides().query.column
     asked = collection.values(column) if collection.sides().query.modality == "text" else collection.ids
-    for row, scores in zip(rows, sim, strict=True):
-        best = np.argsort(-scores, kind="stable")[:6]
-        ids = [str(collection.ids[b]) for b in best]
-        examples.append(Example(ids, f"{asked[row]}", [float(scores[b]) for b in best]))
+    for place, row in enumerate(rows):
+        best = hits[place][:FOUND]
+        ids = [i for i, _ in best]
+        examples.append(Example(ids, f"{asked[row]}", [score for _, score in best], _names(collection, ids)))
     return Examples("Held-out queries and what they find in the whole collection", examples)
+
+
+def _names(collection: Collection, ids: list[str]) -> list[str]:
+    """What items are called: their text, where they have one."""
+    sides = collection.sides()
+    named = next((side.column for side in (sides.document, sides.query) if side.modality == "text"), None)
+    return [str(collection.item(i)[named] or i) for i in ids] if named else []
 
 
 def _headline(collection: Collection, chosen: str) -> str:

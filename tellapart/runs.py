@@ -62,6 +62,10 @@ class Run:
         """[n, dim] unit vectors of the trained space by side."""
         return {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
 
+    def encode(self, side: str, rows: np.ndarray) -> np.ndarray:
+        """[n, dim] unit vectors of the items at these rows."""
+        return self.vectors[side][rows]
+
     def embedded(self, column: str, encoder: Any) -> np.ndarray:
         """[n, width] vectors of a column under a frozen encoder."""
         from tellapart.data.spool import cache_folder
@@ -83,6 +87,8 @@ class Run:
 def evaluate(folder: str | Path = LATEST, *, part: str = "test", stages: Stages | None = None) -> Report:
     """Retrieval figures of a run on a part of its split, with intervals, ties and near twins of training items.
 
+    Where the recipe names rank parts, the figures are of the search that they rank.
+
     Args:
         part: `test`, `validation` or `train`.
 
@@ -90,20 +96,17 @@ def evaluate(folder: str | Path = LATEST, *, part: str = "test", stages: Stages 
         TellapartError: no run in the folder, no items in the part.
     """
     require("torch", "evaluating a run")
-    from tellapart.engine.evaluate import Relevant, near_twins, retrieval, summary
-    from tellapart.engine.trial import directions, held_out
+    from tellapart.engine.evaluate import near_twins, summary
+    from tellapart.engine.trial import directions, held_out, searched
 
     run = Run(folder, stages=stages)
     run.rows(part)
     rows, train = held_out(run.collection, part), run.rows("train")
-    sides = run.collection.sides()
-    target = run.collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
+    rank = str(run.model.recipe.get("rank") or "")
     groups = run.collection.numbers("group") if "group" in run.collection.columns else None
     report = Report(f"Figures on the part {part}: {len(rows)} items")
     for name, asking, asked in directions(run.collection):
-        alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
-        q, k = (run.vectors[side][rows] for side in (asking, asked))
-        figures = retrieval(q, k, Relevant.by_target(target, target), **alone)
+        figures = searched(run.collection, run.encode, part=part, rank=rank, asking=asking, asked=asked)
         twins = None
         if part != "train":
             frozen = run.features[asking]

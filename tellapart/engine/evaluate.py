@@ -152,6 +152,54 @@ def retrieval(
     return figures
 
 
+def listed(
+    found: np.ndarray,
+    scores: np.ndarray,
+    relevant: Relevant,
+    documents: int,
+    *,
+    ks: Sequence[int] = (1, 10),
+    itself: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Figures of a search that gives a list instead of a score for every document, as `retrieval` gives them.
+
+    A relevant document that is not on the list is not found: it comes after all others, never by chance before them.
+
+    Args:
+        found: [n, length] rows of documents, -1 as filling; `scores`: [n, length], equal ones are tied.
+        relevant: for the n queries; `documents`: how many there are to search.
+        itself: [n] the document that each query is, which is out of the search.
+    """  # fmt: skip
+    relevant.check(len(found), documents)
+    figures: dict[str, np.ndarray] = {}
+    size = max(1, NUMBERS_A_BLOCK // max(documents, 1))
+    for start in range(0, len(found), size):
+        stop = min(start + size, len(found))
+        gains = relevant.dense(start, stop, documents)
+        level = np.where(gains > 0, 0, 1).astype(np.float32)
+        query, place = np.nonzero(found[start:stop] >= 0)
+        level[query, found[start:stop][query, place]] = _levels(found[start:stop], scores[start:stop])[query, place]
+        if itself is not None:
+            own = np.arange(stop - start), itself[start:stop]
+            level[own], gains[own] = -np.inf, 0
+        band = np.full((stop - start, 1), 0.5, np.float32)
+        for name, values in _figures(level, gains, band, sorted(ks), relevant.gains is not None).items():
+            figures.setdefault(name, np.full(len(found), np.nan))[start:stop] = values
+    return figures
+
+
+def _levels(found: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """[n, length] whole numbers from 2 in the order of the scores, equal where float32 cannot tell those apart."""
+    order = np.argsort(-np.where(found >= 0, scores, -np.inf), axis=1, kind="stable")
+    there = np.take_along_axis(found, order, 1) >= 0
+    falling = np.where(there, np.take_along_axis(scores, order, 1), 0).astype(np.float64)
+    steps = (falling[:, :-1] - falling[:, 1:] > TIED * np.maximum(1, np.abs(falling[:, :-1]))) & there[:, 1:]
+    below = np.pad(np.cumsum(steps[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
+    out = np.empty_like(falling)
+    np.put_along_axis(out, order, 2.0 + below, 1)
+    return out
+
+
 def chance(relevant: Any, documents: int, **options: Any) -> dict[str, np.ndarray]:
     """The figures of a search that knows nothing: the expected values over all orders of the documents."""
     answers = Relevant.of(relevant)

@@ -29,7 +29,7 @@ FILE = "rank.json"
 POOL = 500
 MOST_BANK = 5000
 MOST_PAIRS = 4_000_000
-ROWS_A_BLOCK = 256
+NUMBERS_A_BLOCK = 16_000_000
 LARGEST_FILE = 1_000_000
 LARGEST_STATE = 1 << 31
 Encode = Callable[[str, np.ndarray], np.ndarray]
@@ -162,8 +162,9 @@ class Chain:
             return found
 
         ranked = []
-        for start in range(0, len(queries), ROWS_A_BLOCK):
-            block = slice(start, start + ROWS_A_BLOCK)
+        size = max(1, NUMBERS_A_BLOCK // max(len(keys), 1))
+        for start in range(0, len(queries), size):
+            block = slice(start, start + size)
             scores = queries[block] @ keys.T
             if own is not None:
                 scores[np.arange(len(scores)), place[own[block]]] = -np.inf

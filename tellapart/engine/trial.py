@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,16 @@ import numpy as np
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.core.hits import Hits
-from tellapart.core.parts import make_chain
 from tellapart.core.progress import Progress
-from tellapart.engine.evaluate import Relevant, retrieval
+from tellapart.engine.evaluate import Relevant, listed, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
 from tellapart.engine.prepare import FeaturesBySide, opened, train_data
+from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pairs
 from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
 
 METRICS = ("R@1", "R@10", "nDCG@10")
-MOST_REORDERED = 5000
-Encode = Callable[[str, np.ndarray], np.ndarray]
+MOST_ASKED = 5000
 
 
 @dataclass(frozen=True)
@@ -72,43 +69,99 @@ def measure(collection: Collection, encode: Encode, *, part: str, rank: str = ""
 
     Args:
         encode: (side, [n] rows of the collection) -> [n, d] unit vectors.
-        rank: a chain of parts that reorder what is found; they are fitted on the training part.
+        rank: a chain of parts that reorder what is found, fitted for each direction (see `fit_chain`).
     """
-    rows = held_out(collection, part)
-    sides = collection.sides()
-    target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
-    encoded = {side: encode(side, rows) for side in ("query", "document")}
-    bank = held_out(collection, "train")
     found: dict[str, np.ndarray] = {}
     for name, asking, asked in directions(collection):
-        alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
-        q, k = encoded[asking], encoded[asked]
-        if rank:
-            banked = {side: encode(side, bank) for side in (asking, asked)}
-            q, k = _reordered(rank, q, k, collection.ids[rows], banked[asking], banked[asked], collection.ids[bank])
-        figures = retrieval(q, k, Relevant.by_target(target, target), **alone)
+        figures = searched(collection, encode, part=part, rank=rank, asking=asking, asked=asked)
         found |= {f"{name} {metric}": figures[metric] for metric in METRICS}
     return found
 
 
-def _reordered(
-    rank: str, q: np.ndarray, k: np.ndarray, ids: np.ndarray, bank_q: np.ndarray, bank_k: np.ndarray, bank: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The scores after the rank parts, as vectors whose products they are; hits that were cut off come last."""
-    if len(k) > MOST_REORDERED:
-        raise DataError(f"rank parts are measured on at most {MOST_REORDERED} held-out items, and there are {len(k)}")
-    names = ids.astype(str)
-    hits = Hits.sorted(np.tile(names, (len(q), 1)), q @ k.T)
-    row_of = {name: row for row, name in enumerate(names.tolist())}
-    pairs = np.stack([np.arange(len(bank))] * 2, axis=1)
-    for part in make_chain("rank", rank):
-        part.fit(bank_q, bank_k, query_ids=bank.astype(str), ids=bank.astype(str), pairs=pairs)
-        hits = part.rank(q, hits, lambda wanted: k[[row_of[name] for name in np.asarray(wanted).tolist()]])
-    scores = np.full((len(q), len(k)), hits.scores[hits.ids != ""].min() - 1, dtype=np.float32)
-    for row, (found, values) in enumerate(zip(hits.ids, hits.scores, strict=True)):
-        kept = found != ""
-        scores[row, [row_of[name] for name in found[kept].tolist()]] = values[kept]
-    return scores, np.eye(len(k), dtype=np.float32)
+def searched(
+    collection: Collection, encode: Encode, *, part: str, rank: str = "", asking: str, asked: str
+) -> dict[str, np.ndarray]:
+    """All figures per query of one direction, see `evaluate.retrieval`; NaN for what is not asked (see `Listed`)."""
+    rows, sides = held_out(collection, part), collection.sides()
+    target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
+    if rank:
+        given = reordered(collection, encode, rank, part=part, asking=asking, asked=asked)
+        relevant = Relevant.by_target(target[given.asked], target)
+        itself = given.asked if sides.same_space else None
+        figures = listed(given.found, given.scores, relevant, len(rows), itself=itself)
+        return {name: _spread(values, given.asked, len(rows)) for name, values in figures.items()}
+    alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
+    return retrieval(encode(asking, rows), encode(asked, rows), Relevant.by_target(target, target), **alone)
+
+
+def fit_chain(
+    collection: Collection, encode: Encode, rank: str, *, asking: str = "query", asked: str = "document"
+) -> Chain:
+    """The rank parts as they are served, fitted on items that the test part does not hold.
+
+    Parts that learn from pairs get those of the validation part, the others the training part.
+
+    Raises:
+        DataError: what a part cannot be fitted on.
+    """
+    return Chain(rank).fit(*_banks(collection, encode, rank, held_out(collection, "validation"), asking, asked))
+
+
+def _banks(
+    collection: Collection, encode: Encode, rank: str, unseen: np.ndarray, asking: str, asked: str
+) -> list[Bank]:
+    parts = [held_out(collection, "train"), *([unseen] if learns_from_pairs(rank) else [])]
+    if not all(map(len, parts)):
+        raise DataError(f"rank={rank} is fitted on items of train and validation, and one of them is empty")
+    return [Bank.of(collection, rows, encode, asking, asked) for rows in parts]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a served search with rank parts gives for held-out queries, among the held-out documents.
+
+    Attributes:
+        asked: [n] which of the held-out items were asked for: at most `MOST_ASKED`, spread evenly.
+        found: [n, pool] places of documents among the held-out items, -1 as filling; a query in a single column does
+            not find itself.
+        scores: [n, pool] those of the chain; -inf as filling.
+    """
+
+    asked: np.ndarray
+    found: np.ndarray
+    scores: np.ndarray
+
+
+def reordered(
+    collection: Collection, encode: Encode, rank: str, *, part: str, asking: str = "query", asked: str = "document"
+) -> Listed:
+    """Search the held-out items of a part by the chain that is fitted for this direction.
+
+    Where pairs of the part itself are learnt from, one half of it is asked of the chain that the other half taught.
+    """
+    rows = held_out(collection, part)
+    ids = collection.ids[rows].astype(str)
+    some = np.linspace(0, len(rows) - 1, min(MOST_ASKED, len(rows))).astype(np.int64)
+    q, k = encode(asking, rows[some]), encode(asked, rows)
+    unseen, folds = held_out(collection, "validation"), [np.arange(len(some))]
+    if part == "validation" and learns_from_pairs(rank):
+        folds = np.array_split(np.random.default_rng(0).permutation(len(some)), 2)
+    found = np.full((len(some), min(POOL, len(rows))), -1)
+    scores = np.full(found.shape, -np.inf, dtype=np.float32)
+    order = np.argsort(ids)
+    for these in folds:
+        others = unseen if len(folds) == 1 else np.delete(rows, some[these])
+        chain = Chain(rank).fit(*_banks(collection, encode, rank, others, asking, asked))
+        hits = chain.search(q[these], k, ids, own=some[these] if collection.sides().same_space else None)
+        found[these] = np.where(hits.ids == "", -1, order[np.searchsorted(ids, hits.ids, sorter=order) % len(ids)])
+        scores[these] = hits.scores
+    return Listed(some, found, scores)
+
+
+def _spread(values: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
+    out = np.full(length, np.nan)
+    out[places] = values
+    return out
 
 
 def trial(

@@ -17,7 +17,7 @@ import pytest
 
 @pytest.fixture
 def full_disk() -> Callable[[int], AbstractContextManager[None]]:
-    """`with full_disk(n):` no file of this process grows beyond n bytes, so writing fails as on a disk that fills up."""
+    """`with full_disk(n):` no file of this process grows beyond n bytes, so writing fails as on a full disk."""
     resource = pytest.importorskip("resource")
 
     @contextmanager

@@ -12,8 +12,9 @@ from PIL import Image
 
 from tellapart.compare import compare
 from tellapart.core.collection import Collection
+from tellapart.core.progress import Silence
 from tellapart.recipe import Recipe
-from tellapart.run import run
+from tellapart.run import prepare, run
 
 SMALL = Recipe(image="hog(cells=4)", head="linear-head(dim=16)", epochs=2, batch_size=32)
 WORDS = ("amber", "basil", "cedar", "daisy", "ember", "fjord", "grove", "heron", "ivory", "jetty", "kiosk", "lilac")
@@ -36,6 +37,23 @@ def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def texts(report: Path) -> str:
     return " ".join(b["text"] for b in json.loads(report.read_text())["blocks"] if b["block"] == "text")
+
+
+class Told(Silence):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_curation_is_done_once_and_that_is_said(parted: Path, tmp_path: Path) -> None:
+    told = Told(), Told()
+    first, again = (prepare(parted, seed=0, cache=tmp_path, stages=stages) for stages in told)
+    assert "read from the cache" not in str(told[0].lines) and "read from the cache" in str(told[1].lines)
+    assert first.fingerprint == again.fingerprint
 
 
 def test_a_run_keeps_the_split_and_says_what_it_made(parted: Path, tmp_path: Path) -> None:

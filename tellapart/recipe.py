@@ -25,8 +25,9 @@ class Recipe(BaseModel):
     Attributes:
         image, text: encoders of the two modalities.
         head: the trained map from their features to the shared space.
-        tune: what is trained: the head on frozen features; `lora`: low-rank additions to the encoder's linear maps
-            too; `full`: the whole encoder too. Where both sides hold one modality they share the encoder.
+        tune: what is trained. `none`: nothing, the vectors of the one encoder are compared as they are; `head`: the
+            head on frozen features; `lora`: low-rank additions to the encoder's linear maps too; `full`: the whole
+            encoder too. Where both sides hold one modality they share the encoder.
         rank: a chain of parts that order what is found anew (at most one) or cut it off, wherever the run is searched.
         positives: what makes two items positive: the pair itself, or its duplicate group as well.
         both_ways: whether documents also look for their queries (the symmetric loss).
@@ -40,7 +41,7 @@ class Recipe(BaseModel):
     image: str = "lite0"
     text: str = "minilm"
     head: str = "linear-head"
-    tune: Literal["head", "lora", "full"] = "head"
+    tune: Literal["none", "head", "lora", "full"] = "head"
     objective: str = "infonce"
     relate: str = ""
     sample: str = "shuffle"
@@ -84,7 +85,7 @@ class Recipe(BaseModel):
                 f"rank: {' and '.join(moving)} each make an order, and only one can stand: name one of them"
             )
         closed = any("closed-form" in card.traits for card in chain_cards("strategy", self.strategy))
-        if closed and self.tune != "head":
+        if closed and self.tune in ("lora", "full"):
             raise PartError(f"{self.strategy} has no training steps: use strategy=two-tower with tune={self.tune}")
 
     def but(self, **changes: Any) -> Recipe:
@@ -125,4 +126,5 @@ class Recipe(BaseModel):
 IMAGE = "joined(parts='lite0|colour-histogram|hog')"
 PLAIN = Recipe(image=IMAGE, head="linear-head(dropout=0.5)", epochs=30)
 CLOSED_FORM = Recipe(image=IMAGE, strategy="cca")
+FROZEN = Recipe(image=IMAGE, tune="none")
 """What `tellapart run` chooses from, on the validation part, when it is given no recipe; `PLAIN` is the baseline."""

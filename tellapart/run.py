@@ -26,13 +26,14 @@ from tellapart.data.provenance import about
 from tellapart.data.sources import read
 from tellapart.data.splits import leaks
 from tellapart.data.usable import check_pairs, check_parts
-from tellapart.recipe import CLOSED_FORM, PLAIN, Recipe
+from tellapart.recipe import CLOSED_FORM, FROZEN, PLAIN, Recipe
 
 if TYPE_CHECKING:
     from tellapart.engine.reorder import Chain, Encode
     from tellapart.engine.trial import Outcome
 
 LATEST = Path("runs/latest")
+UNTRAINED = "untrained"
 SHOWN = 12
 FOUND = 6
 CALIBRATION = "calibration.json"
@@ -91,7 +92,7 @@ def run(
     recipe = _recipes(collection, given).get(name, recipe)
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name}
     report.add(*_measured(collection, outcomes, name))
-    report.add(*_kept(collection, vectors, outcomes[name], out, cache, stages))
+    report.add(*_kept(collection, vectors, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*notes(collection))
     write_report(report, out, collection)
@@ -161,32 +162,33 @@ def _recipes(collection: Collection, given: Recipe | None) -> dict[str, Recipe]:
     """What is trained, by name; the plain baseline is always among it."""
     if given is not None:
         return {"plain InfoNCE": PLAIN.but(image=given.image, text=given.text), "this recipe": given}
-    if collection.sides().same_space:
-        return {"plain InfoNCE": PLAIN}
-    return {"plain InfoNCE": PLAIN, "canonical correlation": CLOSED_FORM}
+    frozen = {UNTRAINED: FROZEN} if collection.sides().comparable else {}
+    closed = {} if collection.sides().same_space else {"canonical correlation": CLOSED_FORM}
+    return {**frozen, "plain InfoNCE": PLAIN, **closed}
 
 
 def _trials(
     collection: Collection, vectors: dict[str, np.ndarray], given: Recipe | None, seed: int, out: Path, stages: Stages
 ) -> tuple[dict[str, Outcome], str]:
     """Every recipe trained and measured, and the name of the one to keep."""
-    from tellapart.engine.trial import directions, measure, trial, without_training
+    from tellapart.engine.trial import directions, held_out, measure, trial, without_training
 
-    outcomes = {"untrained": without_training(collection, vectors, given or PLAIN, seed=seed)}
-    for name, recipe in _recipes(collection, given).items():
-        with stages.stage(f"train {name}") as told:
+    recipes, outcomes = _recipes(collection, given), {}
+    if UNTRAINED not in recipes:
+        outcomes[UNTRAINED] = without_training(collection, vectors, given or PLAIN, seed=seed)
+    for name, recipe in recipes.items():
+        with stages.stage("measure the encoder as it is" if recipe.tune == "none" else f"train {name}") as told:
             folder = out / "training" / f"{recipe.hash}-{seed}"
             outcomes[name] = trial(collection, vectors, recipe, seed=seed, folder=folder, progress=told)
     if given is not None:
         return outcomes, "this recipe"
-    if len(outcomes) == 2:
+    if not len(held_out(collection, "validation")):
         return outcomes, "plain InfoNCE"
     chosen = {}
-    for name, outcome in outcomes.items():
-        if outcome.fitted is not None:
-            figures = measure(collection, outcome.encode, part="validation")
-            chosen[name] = float(np.mean([np.nanmean(figures[f"{d} nDCG@10"]) for d, _, _ in directions(collection)]))
-            stages.say(f"{name}: nDCG@10 {chosen[name]:.3f} on the validation part")
+    for name in recipes:
+        figures = measure(collection, outcomes[name].encode, part="validation")
+        chosen[name] = float(np.mean([np.nanmean(figures[f"{d} nDCG@10"]) for d, _, _ in directions(collection)]))
+        stages.say(f"{name}: nDCG@10 {chosen[name]:.3f} on the validation part")
     return outcomes, max(chosen, key=lambda name: chosen[name])
 
 
@@ -230,7 +232,13 @@ def _without_twins(collection: Collection, outcome: Outcome) -> list[Table]:
 
 
 def _kept(
-    collection: Collection, vectors: dict[str, np.ndarray], outcome: Outcome, out: Path, cache: Path, stages: Stages
+    collection: Collection,
+    vectors: dict[str, np.ndarray],
+    recipe: Recipe,
+    outcome: Outcome,
+    out: Path,
+    cache: Path,
+    stages: Stages,
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
     from tellapart.engine.indexing import build
@@ -239,13 +247,12 @@ def _kept(
     from tellapart.engine.reorder import FOLDER, drop
     from tellapart.engine.trial import fit_chain
 
-    assert outcome.fitted is not None
-    recipe, rows = outcome.fitted.recipe, np.arange(len(collection))
+    rows = np.arange(len(collection))
     # what a run before this one left would speak of other scores
     drop(out / FOLDER)
     (out / "model" / CALIBRATION).unlink(missing_ok=True)
-    model = keep(collection.sides(), outcome.fitted, out / "model")
-    if recipe.tune != "head":
+    model = keep(collection.sides(), recipe, outcome.fitted, out / "model")
+    if recipe.tune in ("lora", "full"):
         vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages, encoders=model.encoders)
         rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).astype(int)]
     z = model.project("document", np.asarray(vectors["document"]))

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from tellapart.compare import changed, compare, winner
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.hits import Hits
+from tellapart.core.report import Figure
 from tellapart.data.splits import split
 from tellapart.engine.indexing import open_index
 from tellapart.engine.model import Model
@@ -144,3 +145,24 @@ def test_rank_parts_change_what_is_measured(pictures: Path, tmp_path: Path) -> N
     report = compare(pictures, tries=["rank=dbnorm"], **options)
     base, reordered = report.blocks[1].rows
     assert reordered[1] != base[1]
+
+
+def test_the_encoder_as_it_is_is_kept_where_training_does_not_help(tmp_path: Path) -> None:
+    things = ["cat", "red car", "old house", "boat", "pear", "green hat", "long road", "cold soup", "chess", "violin"]
+    texts = [(f"a {thing} {n}", f"here is a {thing}, number {n}") for thing in things for n in range(6)]
+    split = [["train", "train", "train", "train", "validation", "test"][i % 6] for i in range(60)]
+    wrong = [texts[(i + 7) % 60][1] if split[i] == "train" else texts[i][1] for i in range(60)]
+    columns = {"anchor": [a for a, _ in texts], "positive": wrong, "split": split}
+    file = tmp_path / "pairs.csv"
+    rows = zip(*columns.values(), strict=True)
+    file.write_text("anchor;positive;split\n" + "\n".join(";".join(row) for row in rows), encoding="utf-8")
+    report = run(file, out=tmp_path / "run", cache=tmp_path / "cache")
+    assert report.facts["chosen"] == "untrained"
+    model = Model.load(tmp_path / "run" / "model")
+    assert not model.heads and model.dim == 384
+    recipe = Recipe.from_toml(tmp_path / "run" / "recipe.toml")
+    assert recipe.tune == "none"
+    again = run(file, out=tmp_path / "again", cache=tmp_path / "cache", recipe=recipe)
+    assert {f.name: f.value for f in again.blocks if isinstance(f, Figure)}["anchor-to-positive R@10"] == {
+        f.name: f.value for f in report.blocks if isinstance(f, Figure)
+    }["anchor-to-positive R@10"]

@@ -37,8 +37,7 @@ def fit(
             outcome = trial(collection, vectors, made, seed=seed, part="validation", folder=checkpoints, progress=told)
     if distributed.rank() > 0:
         return
-    assert outcome.fitted is not None
-    keep(collection.sides(), outcome.fitted, out)
+    keep(collection.sides(), made, outcome.fitted, out)
     for name in outcome.values:
         _say.out(f"{name} on the validation part: {outcome.mean(name):.3f}")
     _say.out(f"The model: {out}")

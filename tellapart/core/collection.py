@@ -48,6 +48,11 @@ class Sides:
     target: str | None = None
 
     @property
+    def comparable(self) -> bool:
+        """Whether one encoder makes the vectors of both sides, so that they can be compared before any training."""
+        return self.query.modality == self.document.modality
+
+    @property
     def same_space(self) -> bool:
         """Whether both sides are one column, so that an item must not be paired with itself."""
         return self.query == self.document

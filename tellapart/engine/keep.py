@@ -14,12 +14,13 @@ from tellapart.core.parts import make, parse_spec
 from tellapart.engine.fit import Fitted
 from tellapart.engine.model import Head, Model
 from tellapart.engine.tune import merge
+from tellapart.recipe import Recipe
 
 SIDES = ("query", "document")
 
 
-def keep(sides: Sides, fitted: Fitted, folder: Path) -> Model:
-    """Write the model of a trained run and read it back.
+def keep(sides: Sides, recipe: Recipe, fitted: Fitted | None, folder: Path) -> Model:
+    """Write the model of a run and read it back; where nothing was trained (`fitted` is None) it has no heads.
 
     Low-rank additions are merged into the weights they stand beside, in a copy: the towers stay as they are. An
     encoder that was tuned lies in the model's folder, in the form that its part saves.
@@ -27,11 +28,10 @@ def keep(sides: Sides, fitted: Fitted, folder: Path) -> Model:
     Raises:
         TellapartError: the folder cannot be written, or does not read back.
     """
-    recipe = fitted.recipe
     specs = {"image": recipe.image, "text": recipe.text}
     heads: dict[str, Head] = {}
-    if recipe.tune == "head":
-        heads = {side: Head(recipe.head, fitted.state[side]) for side in SIDES}
+    if fitted is None or recipe.tune == "head":
+        heads = {side: Head(recipe.head, fitted.state[side]) for side in SIDES} if fitted else {}
         return Model.load(Model(sides, specs, heads, recipe=recipe.model_dump()).save(folder))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tuned.") as work:

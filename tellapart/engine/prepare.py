@@ -87,7 +87,9 @@ def _spec(side: Side, recipe: Recipe) -> str:
 
 def check_tuning(collection: Collection, recipe: Recipe) -> None:
     """Whether the encoders of both sides can be tuned as the recipe says; `PartError` with what to do if not."""
-    if recipe.tune == "head":
+    if recipe.tune == "none" and not collection.sides().comparable:
+        raise PartError("tune=none compares the vectors of one encoder, and these two sides have one each: tune=head")
+    if recipe.tune in ("none", "head"):
         return
     for modality, spec in {side.modality: _spec(side, recipe) for side in _sides(collection).values()}.items():
         card = card_of("encode", parse_spec(spec)[0])

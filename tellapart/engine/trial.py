@@ -13,7 +13,7 @@ from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
 from tellapart.engine.evaluate import Relevant, listed, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
-from tellapart.engine.prepare import FeaturesBySide, opened, train_data
+from tellapart.engine.prepare import FeaturesBySide, check_tuning, opened, train_data
 from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pairs
 from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
@@ -174,13 +174,17 @@ def trial(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train a recipe on the training part and measure it on another part.
+    """Train a recipe on the training part, if it trains anything, and measure it on another part.
 
     Args:
         collection: with the column `split`.
         vectors: frozen features by side, one row an item of the collection.
         folder: for checkpoints, so that a killed trial goes on.
     """
+    if recipe.tune == "none":
+        check_tuning(collection, recipe)
+        encode = _own(vectors)
+        return Outcome(measure(collection, encode, part=part, rank=recipe.rank), 0.0, encode)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
     fitted = fit(recipe, data, seed=seed, folder=folder, progress=progress)
@@ -206,11 +210,8 @@ def without_training(
     is chance. An encoder that the recipe tunes is as yet what gave the features.
     """
     recipe = recipe.but(tune="head")
-    if vectors["query"].shape[1] == vectors["document"].shape[1]:
-
-        def own(side: str, rows: np.ndarray) -> np.ndarray:
-            return _unit(np.asarray(vectors[side][rows]))
-
+    if collection.sides().comparable:
+        own = _own(vectors)
         return Outcome(measure(collection, own, part=part), 0.0, own)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
@@ -219,5 +220,11 @@ def without_training(
     return Outcome(measure(collection, encode, part=part), 0.0, encode)
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+def _own(vectors: FeaturesBySide) -> Encode:
+    """The encoder's own vectors, of unit length."""
+
+    def encode(side: str, rows: np.ndarray) -> np.ndarray:
+        x = np.asarray(vectors[side][rows])
+        return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+
+    return encode

@@ -78,7 +78,7 @@ def test_a_tuned_text_model_is_saved_merged_and_exported(texts: Collection, tmp_
     vectors = features(texts, TEXT, cache=tmp_path / "cache")
     outcome = trial(texts, vectors, TEXT, seed=0)
     assert outcome.fitted is not None and len(outcome.values["anchor-to-positive R@1"]) == 4
-    model = keep(texts.sides(), outcome.fitted, tmp_path / "model")
+    model = keep(texts.sides(), TEXT, outcome.fitted, tmp_path / "model")
     rows = np.arange(len(texts))
     for side, encode in (("query", model.encode_query), ("document", model.encode_document)):
         column = {"query": "anchor", "document": "positive"}[side]
@@ -98,7 +98,7 @@ def test_both_encoders_are_tuned_whole(pictures: Collection, tmp_path: Path) -> 
     before = untrained(BOTH, train_data(pictures.take(np.arange(10)), vectors, BOTH))
     moved = changed(outcome.fitted, before)
     assert {"0.network.stem.weight", "0.network.embeddings.word_embeddings.weight", "1.skip.weight"} <= moved
-    model = keep(pictures.sides(), outcome.fitted, tmp_path / "model")
+    model = keep(pictures.sides(), BOTH, outcome.fitted, tmp_path / "model")
     again = Model.load(tmp_path / "model")
     files = [pictures.root / name for name in pictures.values("image")]
     z = model.encode(files, "image")

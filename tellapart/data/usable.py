@@ -33,6 +33,16 @@ def check_pairs(collection: Collection) -> None:
         )
 
 
+def answerable(collection: Collection, part: str) -> bool:
+    """Whether some item of a part of the split has something to find in it."""
+    sides, parts = collection.sides(), np.asarray(collection.values("split"), dtype=object)
+    if sides.target is None:
+        return bool((parts == part).any())
+    codes = collection.codes(sides.target)[0]
+    inside = codes[(parts == part) & (codes >= 0)]
+    return bool(np.bincount(inside, minlength=1).max() >= (2 if sides.same_space else 1))
+
+
 def check_parts(collection: Collection) -> None:
     """Every query of training and of testing can find something.
 
@@ -40,15 +50,10 @@ def check_parts(collection: Collection) -> None:
         DataError: a part in which no item has an answer; it says what to give instead.
     """
     sides = collection.sides()
-    if sides.target is None:
-        return
-    codes, parts = collection.codes(sides.target)[0], np.asarray(collection.values("split"), dtype=object)
-    least = 2 if sides.same_space else 1
     for part in ("train", "test"):
-        inside = codes[(parts == part) & (codes >= 0)]
-        if not len(inside) or np.bincount(inside).max() < least:
-            holds = "no two items of" if least == 2 else "no item with"
+        if not answerable(collection, part):
+            holds = "no two items of" if sides.same_space else "no item with"
             raise DataError(
-                f"the part {part} of the split holds {holds} one {sides.target} ({int((parts == part).sum())} items), "
-                f"so nothing can be found there: give more items of each {sides.target}, or another split"
+                f"the part {part} of the split holds {holds} one {sides.target or 'text'}, so nothing can be found "
+                f"there: give more items, or another split"
             )

@@ -71,6 +71,16 @@ class Relevant:
         queries, documents = np.asarray(queries, np.int64), np.asarray(documents, np.int64)
         return Relevant(np.zeros(len(queries) + 1, np.int64), np.zeros(0, np.int64), None, (queries, documents))
 
+    def take(self, queries: np.ndarray) -> Relevant:
+        """The answers of some queries, by row."""
+        if self.targets is not None:
+            return Relevant.by_target(self.targets[0][queries], self.targets[1])
+        counts = np.diff(self.starts)[queries]
+        inside = [np.arange(self.starts[q], self.starts[q + 1]) for q in queries]
+        at = np.concatenate([np.zeros(0, np.int64), *inside])
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return Relevant(starts, self.rows[at], None if self.gains is None else self.gains[at])
+
     def check(self, queries: int, documents: int) -> None:
         """Every query is there and every row exists, or a `DataError`."""
         if len(self) != queries:

@@ -49,7 +49,7 @@ def test_what_can_be_used_passes():
 )
 def test_a_part_in_which_nothing_can_be_found(labels, part):
     made = of(text=list("wxyz"), label=pa.array(labels, pa.string()), split=["train", "train", "test", "test"])
-    with pytest.raises(DataError, match=f"the part {part} of the split holds no two items of one label"):
+    with pytest.raises(DataError, match=f"the part {part} of the split holds no two items of one label, so nothing"):
         check_parts(made)
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tellapart.core.errors import PartError, TellapartError, near
 from tellapart.core.parts import card_of, chain_cards, check_options, parse_spec, split_chain
+from tellapart.core.version import VERSION
 
 PART_FIELDS = {
     "image": "encode", "text": "encode", "head": "encode", "objective": "objective", "relate": "relate",
@@ -96,6 +97,15 @@ class Recipe(BaseModel):
     def hash(self) -> str:
         """Ten hex digits over all fields."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
+    def code(self) -> str:
+        """Ten hex digits over the version and the sources of the parts: with other code the results are others."""
+        digest = hashlib.sha256(VERSION.encode())
+        for field, shape in PART_FIELDS.items():
+            for card in chain_cards(shape, getattr(self, field)):
+                digest.update(card.file.read_bytes())
+        return digest.hexdigest()[:10]
 
     def to_toml(self) -> str:
         """The recipe as a TOML file that `from_toml` reads back equal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -171,15 +172,18 @@ def _trials(
     collection: Collection, vectors: dict[str, np.ndarray], given: Recipe | None, seed: int, out: Path, stages: Stages
 ) -> tuple[dict[str, Outcome], str]:
     """Every recipe trained and measured, and the name of the one to keep."""
-    from tellapart.engine.trial import directions, held_out, measure, trial, without_training
+    from tellapart.engine.trial import directions, held_out, key, measure, trial, without_training
 
     recipes, outcomes = _recipes(collection, given), {}
     if UNTRAINED not in recipes:
         outcomes[UNTRAINED] = without_training(collection, vectors, given or PLAIN, seed=seed)
     for name, recipe in recipes.items():
         with stages.stage("measure the encoder as it is" if recipe.tune == "none" else f"train {name}") as told:
-            folder = out / "training" / f"{recipe.hash}-{seed}"
-            outcomes[name] = trial(collection, vectors, recipe, seed=seed, folder=folder, progress=told)
+            outcomes[name] = trial(collection, vectors, recipe, seed=seed, folder=out / "training", progress=told)
+    used = {key(collection, recipe, seed) for recipe in recipes.values()}
+    for old in (out / "training").glob("*"):
+        if old.name not in used:
+            shutil.rmtree(old, ignore_errors=True)
     if given is not None:
         return outcomes, "this recipe"
     if not len(held_out(collection, "validation")):

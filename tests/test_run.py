@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -166,3 +167,14 @@ def test_the_encoder_as_it_is_is_kept_where_training_does_not_help(tmp_path: Pat
     assert {f.name: f.value for f in again.blocks if isinstance(f, Figure)}["anchor-to-positive R@10"] == {
         f.name: f.value for f in report.blocks if isinstance(f, Figure)
     }["anchor-to-positive R@10"]
+
+
+def test_a_second_run_with_more_data_or_other_code_trains_anew(pictures: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "pictures"
+    shutil.copytree(pictures, copy)
+    run(copy, out=tmp_path / "run", recipe=SMALL, cache=tmp_path / "cache")
+    first = {file.name for file in (tmp_path / "run" / "training").iterdir()}
+    Image.new("RGB", (40, 40), COLOURS["red"]).save(copy / "a plain red square.png")
+    run(copy, out=tmp_path / "run", recipe=SMALL, cache=tmp_path / "cache")
+    second = {file.name for file in (tmp_path / "run" / "training").iterdir()}
+    assert len(first) == len(second) == 2 and not first & second

@@ -33,7 +33,7 @@ def fit(
         collection = prepare(path, seed=seed, stages=stages)
         vectors = features(collection, made, cache=cache_folder() / "embeddings", stages=stages)
         with stages.stage("train") as told:
-            checkpoints = out / "training" / f"{made.hash}-{seed}"
+            checkpoints = out / "training"
             outcome = trial(collection, vectors, made, seed=seed, part="validation", folder=checkpoints, progress=told)
     if distributed.rank() > 0:
         return

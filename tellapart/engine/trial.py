@@ -164,6 +164,11 @@ def _spread(values: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
     return out
 
 
+def key(collection: Collection, recipe: Recipe, seed: int) -> str:
+    """What a trial depends on, as the name of a file: recipe, sources of its parts, data, seed."""
+    return f"{recipe.hash}-{recipe.code}-{collection.fingerprint}-{seed}"
+
+
 def trial(
     collection: Collection,
     vectors: FeaturesBySide,
@@ -179,7 +184,7 @@ def trial(
     Args:
         collection: with the column `split`.
         vectors: frozen features by side, one row an item of the collection.
-        folder: for checkpoints, so that a killed trial goes on.
+        folder: for checkpoints, each in a folder of its `key`, so that a killed trial goes on.
     """
     if recipe.tune == "none":
         check_tuning(collection, recipe)
@@ -187,7 +192,8 @@ def trial(
         return Outcome(measure(collection, encode, part=part, rank=recipe.rank), 0.0, encode)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
-    fitted = fit(recipe, data, seed=seed, folder=folder, progress=progress)
+    place = folder / key(collection, recipe, seed) if folder else None
+    fitted = fit(recipe, data, seed=seed, folder=place, progress=progress)
     encode = _encode(collection, vectors, fitted)
     return Outcome(measure(collection, encode, part=part, rank=recipe.rank), fitted.seconds, encode, fitted)
 

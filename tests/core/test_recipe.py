@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellapart.core.errors import PartError, TellapartError
-from tellapart.core.parts import cards
+from tellapart.core.parts import card_of, cards, chain_cards
 from tellapart.recipe import PART_FIELDS, Recipe
 
 CHANGES = st.fixed_dictionaries(
@@ -122,3 +124,18 @@ def test_an_assignment_without_a_sign_is_refused():
 
 def test_every_part_field_is_a_field():
     assert set(PART_FIELDS) <= set(Recipe.model_fields)
+
+
+def test_other_code_of_a_part_is_another_trial(tmp_path, monkeypatch) -> None:
+    recipe = Recipe()
+    before = recipe.code
+    assert before == Recipe(epochs=3).code != Recipe(objective="dcl").code
+    card = card_of("objective", "infonce")
+    changed = tmp_path / "infonce.py"
+    changed.write_bytes(card.file.read_bytes() + b"\n")
+
+    def cards_now(shape: str, chain: str):
+        return tuple(replace(c, file=changed) if c.name == "infonce" else c for c in chain_cards(shape, chain))
+
+    monkeypatch.setattr("tellapart.recipe.chain_cards", cards_now)
+    assert recipe.code != before and recipe.hash == Recipe().hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,13 @@ def main() -> None:
         command = [str(Path(sys.executable).with_name("tellapart")), "compare", "openmoji", "--out", folder]
         command += ["--all-seeds", *(word for t in TRIES for word in ("--try", t))]
         start = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True)
         seconds = time.perf_counter() - start
-    table = [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
+        report = json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))
+    (table,) = (block for block in report["blocks"] if "columns" in block)
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     write(
-        "comparison", {"variants": len(TRIES), "seeds": 5, "minutes": round(seconds / 60, 2), "table": table}, ["torch"]
+        "comparison", {"variants": len(TRIES), "seeds": 5, "minutes": round(seconds / 60, 2), "table": rows}, ["torch"]
     )
 
 

@@ -85,16 +85,16 @@ def compare(
         raise PartError("two of the variants are the same recipe (or equal to the base); leave one out")
     collection = prepare(source, seed=base.seed, cache=cache, stages=stages)
     out.mkdir(parents=True, exist_ok=True)
-    rest = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
-    vectors = _Vectors(collection, rest, cache, stages)
-    store = _Store(out / "trials" / collection.fingerprint)
+    rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
+    rest, vectors = collection.take(rows), _Vectors(collection, rows, cache, stages)
+    store = _Store(out / "trials")
     looks = max(1, seeds - LOOKS_FROM + 1)
     for seed in range(seeds):
         live = [i for i, v in enumerate(variants) if not v.stopped]
         with stages.stage(f"seed {seed + 1} of {seeds}") as told:
             for done, i in enumerate(live):
                 told(done, len(live))
-                variants[i] = _tried(variants[i], vectors, collection.take(rest), seed, figure, store)
+                variants[i] = _tried(variants[i], vectors, rest, seed, figure, store)
         if stop_early and LOOKS_FROM <= seed + 1 < seeds:
             variants = [variants[0], *(_looked(v, variants[0], len(tries) * looks) for v in variants[1:])]
             for v in variants[1:]:
@@ -158,25 +158,23 @@ class _Store:
 
 def _tried(v: Variant, vectors: _Vectors, rest: Collection, seed: int, figure: str, store: _Store) -> Variant:
     """The variant with one seed more, from the store or by training."""
-    from tellapart.engine.trial import directions, trial
+    from tellapart.engine.trial import directions, key, trial
 
-    key = f"{v.recipe.hash}-{figure.replace('@', '')}-{seed}"
-    known = store.read(key)
+    name = f"{key(rest, v.recipe, seed)}-{figure.replace('@', '')}"
+    known = store.read(name)
     if known is None:
         parted = split(rest, seed=seed, shares=(0.8, 0.2, 0.0))
         start = time.monotonic()
         outcome = trial(parted, vectors.of(v.recipe), v.recipe, seed=seed, part="validation")
-        values = np.concatenate([outcome.values[f"{name} {figure}"] for name, _, _ in directions(parted)])
+        values = np.concatenate([outcome.values[f"{way} {figure}"] for way, _, _ in directions(parted)])
         known = values, time.monotonic() - start
-        store.write(key, *known)
+        store.write(name, *known)
     return Variant(v.name, v.recipe, [*v.values, known[0]], [*v.seconds, known[1]])
 
 
-def _pooled(v: Variant, base: Variant) -> tuple[np.ndarray, np.ndarray]:
-    """[seeds] means of the base and of the variant: seeds split anew, so they are the units of the interval."""
-    n = len(v.values)
-    means = [[float(np.nanmean(x)) for x in values[:n]] for values in (base.values, v.values)]
-    return np.asarray(means[0]), np.asarray(means[1])
+def _means(v: Variant) -> np.ndarray:
+    """[seeds so far] mean figures: seeds split anew, so they are the units of the interval."""
+    return np.asarray([float(np.nanmean(x)) for x in v.values])
 
 
 def _looked(v: Variant, base: Variant, tests: int) -> Variant:
@@ -185,21 +183,23 @@ def _looked(v: Variant, base: Variant, tests: int) -> Variant:
 
     if v.stopped:
         return v
-    _, low, high = paired(*_pooled(v, base), level=1 - 0.05 / tests)
+    _, low, high = paired(_means(base)[: len(v.values)], _means(v), level=1 - 0.05 / tests)
     clear = verdict(low, high) != NO_DIFFERENCE
     return Variant(v.name, v.recipe, v.values, v.seconds, len(v.values) if clear else 0)
 
 
 def _report(variants: list[Variant], figure: str, seeds: int) -> Report:
     """The table: difference with interval and verdict, corrected by Holm's procedure; cost beside it."""
+    from tellapart.engine.intervals import holm
+
     base, rest = variants[0], variants[1:]
-    judged = _judged(base, rest)
-    rows: list[list[Any]] = [[BASE, _mean(base), None, "", _cost(base, base), len(base.values)]]
+    judged = holm(_means(base), {v.name: _means(v) for v in rest})
+    rows: list[list[Any]] = [[BASE, _means(base).mean(), None, "", _cost(base, base), len(base.values)]]
     best, best_difference = base, 0.0
     for v in rest:
         found = judged[v.name]
         difference = Figure("difference", found.difference, found.low, found.high, count=len(v.values))
-        rows.append([v.name, _mean(v), difference, found.verdict, _cost(v, base), len(v.values)])
+        rows.append([v.name, _means(v).mean(), difference, found.verdict, _cost(v, base), len(v.values)])
         if found.verdict == "helps" and found.difference > best_difference:
             best, best_difference = v, found.difference
     note = (
@@ -210,37 +210,6 @@ def _report(variants: list[Variant], figure: str, seeds: int) -> Report:
     table = Table("against the base", ["variant", figure, "difference", "verdict", "cost", "seeds"], rows, note)
     facts = {"winner": best.recipe.model_dump(), "base": base.recipe.model_dump(), "seeds": seeds, "figure": figure}
     return Report("tellapart compare", [Text(said), table], facts)
-
-
-def _judged(base: Variant, rest: list[Variant]) -> dict[str, Any]:
-    """Holm over all variants; those that were stopped early have fewer seeds and are judged on these."""
-    from tellapart.engine.intervals import Difference, paired, verdict
-
-    found = {}
-    m = len(rest)
-    spreads = {v.name: _pooled(v, base) for v in rest}
-    order = sorted(rest, key=lambda v: _narrowest(*spreads[v.name]))
-    standing = True
-    for place, v in enumerate(order):
-        level = 1 - 0.05 / (m - place)
-        difference, low, high = paired(*spreads[v.name], level=level)
-        words = verdict(low, high)
-        standing = standing and words != "no difference shown"
-        found[v.name] = Difference(
-            difference, low, high, level, float("nan"), words if standing else "no difference shown"
-        )
-    return found
-
-
-def _narrowest(a: np.ndarray, b: np.ndarray) -> float:
-    """How far from zero the difference is, in standard errors, negated: the clearest variant comes first."""
-    d = b - a
-    error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
-    return -abs(float(d.mean())) / max(float(error), 1e-12)
-
-
-def _mean(v: Variant) -> float:
-    return float(np.mean([np.nanmean(x) for x in v.values]))
 
 
 def _cost(v: Variant, base: Variant) -> str:

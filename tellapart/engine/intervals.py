@@ -110,13 +110,14 @@ def holm(
     """Several variants against one base, so that the chance of any false verdict among them stays at `1 - level`.
 
     Holm's step-down procedure (Scandinavian Journal of Statistics 1979): the clearest of m variants is judged at
-    1 - (1 - level) / m, the next at 1 - (1 - level) / (m - 1), and so on; the first that does not stand ends it.
+    1 - (1 - level) / m, the next at 1 - (1 - level) / (m - 1), and so on; the first that does not stand ends it, and
+    the intervals from there on keep its level. A variant with fewer units is compared with the first ones of the base.
     """
-    spreads = {n: _Spread.of(_difference(base, v), clusters, seed, draws) for n, v in variants.items()}
+    spreads = {n: _Spread.of(_difference(base[: len(v)], v), clusters, seed, draws) for n, v in variants.items()}
     found: dict[str, Difference] = {}
-    standing = True
+    standing, judged = True, level
     for place, (name, spread) in enumerate(sorted(spreads.items(), key=lambda item: item[1].p)):
-        judged = 1 - (1 - level) / (len(spreads) - place)
+        judged = 1 - (1 - level) / (len(spreads) - place) if standing else judged
         low, high = spread.interval(judged)
         words = verdict(low, high, higher_is_better=higher_is_better)
         standing = standing and words != NO_DIFFERENCE

@@ -79,7 +79,9 @@ def _table(console: Console, table: Table) -> None:
             numbers = all(is_number(row[i]) or row[i] is None for row in table.rows)
             # Names and numbers stay whole as long as any column of words can still be folded.
             whole = numbers or (not folded and all(len(_shown(row[i], column)) <= 24 for row in table.rows))
-            longest = max((len(word) for row in table.rows for word in _shown(row[i], column).split()), default=0)
+            longest = max(
+                (len(word) for row in table.rows for word in _parted(_shown(row[i], column)).split()), default=0
+            )
             grid.add_column(
                 escape(printable(column)),
                 justify="right" if numbers else "left",
@@ -89,10 +91,7 @@ def _table(console: Console, table: Table) -> None:
             )
         for row in table.rows:
             cells = [_styled(value, column) for value, column in zip(row, table.columns, strict=True)]
-            # An interval stands below its number where the two do not fit beside it.
-            grid.add_row(
-                *(_interval_below(c) if folded and is_number(v) else c for c, v in zip(cells, row, strict=True))
-            )
+            grid.add_row(*(_folded(c, v) if folded else c for c, v in zip(cells, row, strict=True)))
         console.print(grid)
     if table.note:
         console.print(Line(printable(table.note), style="dim"))
@@ -104,8 +103,17 @@ def _width(table: Table) -> int:
     return sum(3 + max(len(column), *(len(_shown(value, column)) for value in values)) for column, values in columns)
 
 
-def _interval_below(shown: Line) -> Line:
-    return Line(shown.plain.replace(" [", "\n["), style=shown.style)
+def _folded(shown: Line, value: Any) -> Line:
+    """An interval below its number, where the two do not fit beside each other; words that can be folded."""
+    text = shown.plain.replace(" [", "\n[") if is_number(value) else _parted(shown.plain)
+    return Line(text, style=shown.style)
+
+
+def _parted(words: str) -> str:
+    """Long words with room to be folded at: `objective= triplet(margin=0.3)`."""
+    return " ".join(
+        w if len(w) <= LONGEST_WORD else w.replace("=", "= ", 1).replace("(", " (") for w in words.split(" ")
+    )
 
 
 def _records(console: Console, table: Table) -> None:

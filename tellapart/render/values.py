@@ -37,7 +37,7 @@ def plain(value: Any) -> Any:
 
 
 def number(value: Any, *, signed: bool = False) -> str:
-    """A number with as many digits as are of use: 1,234; 0.123; 0.00012; a value that is not finite is a dash."""
+    """A number with as many digits as are of use: 1,234; 0.123; 0.0004; 1.2e-05; one that is not finite is a dash."""
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -57,6 +57,8 @@ def number(value: Any, *, signed: bool = False) -> str:
             text = f"{value:.2f}"
         elif size >= 0.001 or value == 0:
             text = f"{value:.3f}"
+        elif size >= 0.0001:
+            text = f"{value:.4f}"
         else:
             text = f"{value:.1e}"
     text = text.replace("-", "\N{MINUS SIGN}") if text.startswith("-") else text

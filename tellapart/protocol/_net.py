@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tellapart.core.parts import make
 from tellapart.protocol._sets import Labelled
-from tellapart.protocol.score import auroc, fpr95, tuned
+from tellapart.protocol._unknown import auroc, fpr95, tuned
 
 WIDTHS = (256, 128)
 EPOCHS = 30

@@ -21,7 +21,6 @@ The baseline may be `chance`: random numbers.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -29,36 +28,10 @@ import numpy as np
 from tellapart.core.parts import make
 from tellapart.protocol import _sets
 from tellapart.protocol._sets import Labelled
+from tellapart.protocol._unknown import auroc, fpr95, tuned
 
 LOWER_IS_BETTER = ("fpr95",)
 SHARES = (0.5, 0.2, 0.3)
-
-
-class Chance:
-    """Random numbers, whatever is asked."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(np.random.SeedSequence([seed, 9]))
-
-    def fit(self, x: Any, y: Any = None) -> Chance:
-        """Nothing."""
-        return self
-
-    def score(self, x: np.ndarray) -> np.ndarray:
-        """[n] float32."""
-        return self.rng.random(len(x), dtype=np.float32)
-
-
-def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """The share of (known, unknown) pairs in which the unknown item scores higher, ties counted half."""
-    order = np.sort(known)
-    below, upto = np.searchsorted(order, unknown, "left"), np.searchsorted(order, unknown, "right")
-    return float((below + upto).mean() / (2 * len(known)))
-
-
-def fpr95(known: np.ndarray, unknown: np.ndarray) -> float:
-    """The share of unknown items at or below the threshold that 95% of the known items do not exceed."""
-    return float((unknown <= np.quantile(known, 0.95)).mean())
 
 
 def run(spec: dict[str, Any], data: str, seed: int) -> dict[str, tuple[float, float]]:
@@ -80,7 +53,7 @@ def run(spec: dict[str, Any], data: str, seed: int) -> dict[str, tuple[float, fl
         part = tuned(spec["part"], options.get("part_grid", {}), train.x, train.y, tune, seed)
         found |= added(part, train, test, everything.take(np.flatnonzero(unknown)), rng)
     if data in options.get("net", []):
-        from tellapart.protocol import _net
+        from tellapart.protocol import _net  # torch is loaded for the scores that look inside a network alone
 
         found |= _net.compare(spec, train, validation, test, tune, probe, seed)
     return found
@@ -95,18 +68,6 @@ def compare(
     scores = [tuple(score.score(items) for items in probe) for score in fitted]
     base, variant = scores
     return {f"auroc{words}": (auroc(*base), auroc(*variant)), f"fpr95{words}": (fpr95(*base), fpr95(*variant))}
-
-
-def tuned(spec: str, grid: dict[str, list[Any]], x: Any, y: Any, tune: tuple, seed: int, **fit: Any) -> Any:
-    """The score fitted on x, with the options of the grid that tell known from unknown best in `tune`."""
-    best, most = None, -1.0
-    for values in itertools.product(*grid.values()):
-        options = dict(zip(grid, values, strict=True))
-        candidate = (Chance(seed) if spec == "chance" else make("score", spec, **options)).fit(x, y, **fit)
-        value = auroc(*(candidate.score(items) for items in tune)) if grid else 0.0
-        if value > most:
-            best, most = candidate, value
-    return best
 
 
 def added(

@@ -15,7 +15,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
 from tellapart.server.limits import CHOICES, FILTERS, VALUES_A_FILTER
 
-HIDDEN = ("id", "image", "text", "anchor", "positive", "negative", "hash", "group")
+HIDDEN = ("id", "image", "text", "anchor", "positive", "negative", "hash", "group", "near", "link")
 FEW_NUMBERS = 24
 
 Kind = Literal["choice", "number", "other"]

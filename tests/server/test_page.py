@@ -149,7 +149,7 @@ class Page:
     def search(self, text):
         self.open()
         self.type(text + self.Keys.ENTER)
-        self.until(lambda: "likely" in self.status or "Nothing" in self.status, f"for results of {text!r}")
+        self.until(lambda: "possible" in self.status or "Nothing" in self.status, f"for results of {text!r}")
 
     def card(self, id_):
         return self.one(f'.card[data-id="{id_}"] .open')
@@ -180,7 +180,7 @@ class TestSearching:
     def test_typing_finds_and_writes_the_address(self, page):
         page.open()
         page.type("a red thing")
-        page.until(lambda: "6 likely" in page.status)
+        page.until(lambda: "6 possible" in page.status)
         assert {i.split("-")[0] for i in page.ids()[:6]} == {"red"}
         assert page.all(".divider") and "q=a+red+thing" in page.browser.current_url
         score = page.one(".card .score").text

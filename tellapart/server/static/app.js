@@ -148,8 +148,8 @@ function showFound(found) {
     $("status").textContent = "No results.";
     showMessage("No item passes the filters", "Take one away, or all.", el("button", { type: "button", onclick: () => filterBy([]) }, "Clear filters"));
   } else if (searching()) {
-    const likely = found.results.filter((r) => r.passes && r.probability !== null).length;
-    $("status").textContent = likely ? `${things(likely, "likely match", "likely matches")} among ${among}` : `The ${count(found.results.length)} nearest of ${among}`;
+    const passing = found.results.filter((r) => r.passes && r.probability !== null).length;
+    $("status").textContent = passing ? `${things(passing, "possible match", "possible matches")} among ${among}` : `The ${count(found.results.length)} nearest of ${among}`;
   } else {
     $("status").textContent = found.results.length < found.searched ? `${count(found.results.length)} of ${among}, from all over the collection` : among;
   }

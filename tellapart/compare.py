@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.data.splits import split
 from tellapart.recipe import PLAIN, Recipe
-from tellapart.run import cache_folder, manifest, notes, prepare, write_report
+from tellapart.run import all_documents, cache_folder, manifest, notes, prepare, write_report
+
+if TYPE_CHECKING:
+    from tellapart.engine.corpus import Corpus
 
 LOOKS_FROM = 3
 BASE = "base"
@@ -86,7 +89,8 @@ def compare(
     collection = prepare(source, seed=base.seed, cache=cache, stages=stages)
     out.mkdir(parents=True, exist_ok=True)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
-    rest, vectors = collection.take(rows), _Vectors(collection, rows, cache, stages)
+    documents = all_documents(source, collection, cache=cache, stages=stages)
+    rest, vectors = collection.take(rows), _Vectors(collection, rows, cache, stages, documents)
     store = _Store(out / "trials")
     looks = max(1, seeds - LOOKS_FROM + 1)
     for seed in range(seeds):
@@ -122,8 +126,12 @@ def winner(report: Report) -> Recipe:
 class _Vectors:
     """Frozen features of the items in question, computed once for each pair of encoders."""
 
-    def __init__(self, collection: Collection, rows: np.ndarray, cache: Path, stages: Stages) -> None:
+    def __init__(
+        self, collection: Collection, rows: np.ndarray, cache: Path, stages: Stages, documents: Collection | None
+    ) -> None:
         self.collection, self.rows, self.cache, self.stages = collection, rows, cache, stages
+        self.documents = documents
+        self.corpora: dict[str, Corpus | None] = {}
         self.known: dict[tuple[str, str], dict[str, np.ndarray]] = {}
 
     def of(self, recipe: Recipe) -> dict[str, np.ndarray]:
@@ -134,6 +142,16 @@ class _Vectors:
             found = features(self.collection, recipe, cache=self.cache / "embeddings", stages=self.stages)
             self.known[key] = {side: np.asarray(x[self.rows]) for side, x in found.items()}
         return self.known[key]
+
+    def corpus(self, recipe: Recipe) -> Corpus | None:
+        """What is searched, where the data keep it apart from the pairs."""
+        from tellapart.engine.corpus import open_corpus
+
+        spec = f"{recipe.image} {recipe.text}"
+        if spec not in self.corpora:
+            folder = self.cache / "embeddings"
+            self.corpora[spec] = open_corpus(self.documents, recipe, cache=folder, stages=self.stages)
+        return self.corpora[spec]
 
 
 class _Store:
@@ -160,12 +178,14 @@ def _tried(v: Variant, vectors: _Vectors, rest: Collection, seed: int, figure: s
     """The variant with one seed more, from the store or by training."""
     from tellapart.engine.trial import directions, key, trial
 
-    name = f"{key(rest, v.recipe, seed)}-{figure.replace('@', '')}"
+    among = f"-{vectors.documents.fingerprint}" if vectors.documents is not None else ""
+    name = f"{key(rest, v.recipe, seed)}-{figure.replace('@', '')}{among}"
     known = store.read(name)
     if known is None:
         parted = split(rest, seed=seed, shares=(0.8, 0.2, 0.0))
         start = time.monotonic()
-        outcome = trial(parted, vectors.of(v.recipe), v.recipe, seed=seed, part="validation")
+        corpus = vectors.corpus(v.recipe)
+        outcome = trial(parted, vectors.of(v.recipe), v.recipe, seed=seed, part="validation", corpus=corpus)
         values = np.concatenate([outcome.values[f"{way} {figure}"] for way, _, _ in directions(parted)])
         known = values, time.monotonic() - start
         store.write(name, *known)

@@ -38,6 +38,7 @@ def merge(
         DataError: runs over other collections or splits, with other encoders or heads, or from other starts.
     """
     require("torch", "measuring merged models")
+    from tellapart.engine.corpus import FOLDER as CORPUS
     from tellapart.engine.indexing import build
     from tellapart.engine.model import Model
     from tellapart.engine.reorder import FOLDER, drop
@@ -70,10 +71,11 @@ def merge(
     drop(Path(out) / FOLDER)
     model.save(Path(out) / "model")
     first.collection.save(Path(out) / "collection")
-    z = model.project("document", np.asarray(first.features["document"]))
+    if first.corpus is not None:
+        first.corpus.documents.save(Path(out) / CORPUS)
     index = str(first.model.recipe.get("index") or "exact")
-    with stages.stage("build the index") as advance:
-        _, built = build(index, first.collection.ids.tolist(), z, Path(out) / "index", progress=advance)
+    with stages.stage("build the index") as advance, Run(out, stages=stages).searched() as (ids, z):
+        _, built = build(index, ids, z, Path(out) / "index", progress=advance)
     kept_facts = {name: told[0][name] for name in ("data", "items", "seed", "about", "recipe") if name in told[0]}
     sources = [str(run.folder) for run in runs]
     report = Report("tellapart merge", facts={**kept_facts, "part": part, "source": sources, "folder": str(out)})
@@ -138,16 +140,21 @@ def _heads(model: Any, state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _figures(run: Run, state: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
     """Figures per query of the run's items of a split, under heads of these weights."""
+    from tellapart.engine.corpus import SIDE
     from tellapart.engine.trial import measure
 
     run.rows(split)
     heads = {side: (make("encode", head.spec), head.state) for side, head in _heads(run.model, state).items()}
 
     def encode(side: str, rows: np.ndarray) -> np.ndarray:
+        if run.corpus is not None and side == SIDE:
+            side, x = "document", run.corpus.vectors[rows]
+        else:
+            x = run.features[side][rows]
         head, tensors = heads.get(side, heads["query"])
-        return np.asarray(head.apply(tensors, np.asarray(run.features[side][rows])))
+        return np.asarray(head.apply(tensors, np.asarray(x)))
 
-    return measure(run.collection, encode, part=split)
+    return measure(run.collection, encode, part=split, corpus=run.corpus)
 
 
 def _mean(values: dict[str, np.ndarray]) -> float:

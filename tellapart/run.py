@@ -8,6 +8,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,14 @@ from tellapart.data.given import completed
 from tellapart.data.identity import curate
 from tellapart.data.problems import problems_table
 from tellapart.data.provenance import about
+from tellapart.data.searched import searched
 from tellapart.data.sources import read
 from tellapart.data.splits import leaks
-from tellapart.data.usable import check_pairs, check_parts
+from tellapart.data.usable import answerable, check_pairs, check_parts
 from tellapart.recipe import CLOSED_FORM, FROZEN, PLAIN, Recipe
 
 if TYPE_CHECKING:
+    from tellapart.engine.corpus import Corpus
     from tellapart.engine.reorder import Chain, Encode
     from tellapart.engine.trial import Outcome
 
@@ -63,8 +66,8 @@ def run(
 
     Args:
         source: a path in any format that `tellapart.read` takes, the name `openmoji`, or a collection.
-        out: the run folder: `collection/`, `model/`, `index/`, `rank/` where the recipe names rank parts,
-            `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
+        out: the run folder: `collection/`, `model/`, `index/`, `rank/` where the recipe names rank parts, `corpus/`
+            where the data keep what is searched apart, `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
         recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
             on the validation part is taken.
         seed: of split and training; None: the recipe's.
@@ -85,18 +88,25 @@ def run(
     _writable(out)
     collection = prepare(source, seed=seed, columns=columns, cache=cache, stages=stages)
     collection.save(out / "collection")
+    documents = all_documents(source, collection, cache=cache, stages=stages)
+    if documents is None:
+        shutil.rmtree(out / "corpus", ignore_errors=True)
+    else:
+        documents.save(out / "corpus")
+    from tellapart.engine.corpus import open_corpus
     from tellapart.engine.prepare import features
 
     vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages)
+    corpus = open_corpus(documents, recipe, cache=cache / "embeddings", stages=stages)
     report = Report("tellapart run")
-    outcomes, name = _trials(collection, vectors, given, seed, out, stages)
+    outcomes, name = _trials(collection, vectors, corpus, given, seed, out, stages)
     recipe = _recipes(collection, given).get(name, recipe)
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name}
-    report.add(*_measured(collection, outcomes, name))
-    report.add(*_kept(collection, vectors, recipe, outcomes[name], out, cache, stages))
+    report.add(*_measured(collection, corpus, outcomes, name))
+    report.add(*_kept(collection, vectors, corpus, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*notes(collection))
-    write_report(report, out, collection)
+    write_report(report, out, documents or collection)
     write_atomically(out / "recipe.toml", recipe.to_toml().encode())
     return report
 
@@ -125,6 +135,16 @@ def prepare(
     collection = completed(collection, seed=seed)
     check_parts(collection)
     return collection
+
+
+def all_documents(
+    source: str | Path | Collection, collection: Collection, *, cache: Path, stages: Stages
+) -> Collection | None:
+    """What is searched, where the source keeps it apart from the pairs (a BEIR folder); None: the items themselves."""
+    if isinstance(source, Collection):
+        return None
+    with stages.stage(f"read the documents of {Path(str(source)).name}") as told:
+        return searched(source, collection, cache=cache, progress=told)
 
 
 def manifest(source: Any, collection: Collection, recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -169,53 +189,63 @@ def _recipes(collection: Collection, given: Recipe | None) -> dict[str, Recipe]:
 
 
 def _trials(
-    collection: Collection, vectors: dict[str, np.ndarray], given: Recipe | None, seed: int, out: Path, stages: Stages
+    collection: Collection,
+    vectors: dict[str, np.ndarray],
+    corpus: Corpus | None,
+    given: Recipe | None,
+    seed: int,
+    out: Path,
+    stages: Stages,
 ) -> tuple[dict[str, Outcome], str]:
     """Every recipe trained and measured, and the name of the one to keep."""
-    from tellapart.engine.trial import directions, held_out, key, measure, trial, without_training
+    from tellapart.engine.trial import directions, key, measure, trial, without_training
 
     recipes, outcomes = _recipes(collection, given), {}
     if UNTRAINED not in recipes:
-        outcomes[UNTRAINED] = without_training(collection, vectors, given or PLAIN, seed=seed)
+        outcomes[UNTRAINED] = without_training(collection, vectors, given or PLAIN, seed=seed, corpus=corpus)
+    options: dict[str, Any] = {"seed": seed, "folder": out / "training", "corpus": corpus}
     for name, recipe in recipes.items():
         with stages.stage("measure the encoder as it is" if recipe.tune == "none" else f"train {name}") as told:
-            outcomes[name] = trial(collection, vectors, recipe, seed=seed, folder=out / "training", progress=told)
+            outcomes[name] = trial(collection, vectors, recipe, progress=told, **options)
     used = {key(collection, recipe, seed) for recipe in recipes.values()}
     for old in (out / "training").glob("*"):
         if old.name not in used:
             shutil.rmtree(old, ignore_errors=True)
     if given is not None:
         return outcomes, "this recipe"
-    if not len(held_out(collection, "validation")):
+    if not answerable(collection, "validation"):
         return outcomes, "plain InfoNCE"
     chosen = {}
     for name in recipes:
-        figures = measure(collection, outcomes[name].encode, part="validation")
+        figures = measure(collection, outcomes[name].encode, part="validation", corpus=corpus)
         chosen[name] = float(np.mean([np.nanmean(figures[f"{d} nDCG@10"]) for d, _, _ in directions(collection)]))
         stages.say(f"{name}: nDCG@10 {chosen[name]:.3f} on the validation part")
     return outcomes, max(chosen, key=lambda name: chosen[name])
 
 
-def _measured(collection: Collection, outcomes: dict[str, Outcome], chosen: str) -> list[Text | Table | Figure]:
+def _measured(
+    collection: Collection, corpus: Corpus | None, outcomes: dict[str, Outcome], chosen: str
+) -> list[Text | Table | Figure]:
     """What the held-out items say: a table a direction, and the chosen one's figures."""
     from tellapart.engine import intervals
     from tellapart.engine.trial import METRICS, directions
 
     blocks: list[Text | Table | Figure] = [Text(_headline(collection, chosen))]
     plain, ours = outcomes["plain InfoNCE"], outcomes[chosen]
-    for name, _, _ in directions(collection):
+    for name, asking, _ in directions(collection):
         rows: list[list[Any]] = [
             [label, *(_figure(outcome.values[f"{name} {m}"], m) for m in METRICS)]
             for label, outcome in outcomes.items()
         ]
-        queries = len(ours.values[f"{name} R@1"])
+        queries = int((~np.isnan(ours.values[f"{name} R@1"])).sum())
         if ours is not plain:
             differences: list[Any] = [f"{chosen} less plain"]
             for m in METRICS:
                 found = intervals.paired(plain.values[f"{name} {m}"], ours.values[f"{name} {m}"])
                 differences.append(Figure(m, *found, count=queries, note=intervals.verdict(*found[1:])))
             rows.append(differences)
-        note = f"{queries} held-out items that training never saw; 95% intervals over queries"
+        among = f", among all {len(corpus):,} documents" if corpus is not None and asking == "query" else ""
+        note = f"{queries} held-out items that training never saw{among}; 95% intervals over queries"
         blocks.append(Table(name, ["", *METRICS], rows, note))
     blocks += [_figure(values, name) for name, values in ours.values.items()]
     return [*blocks, *_without_twins(collection, ours)]
@@ -238,6 +268,7 @@ def _without_twins(collection: Collection, outcome: Outcome) -> list[Table]:
 def _kept(
     collection: Collection,
     vectors: dict[str, np.ndarray],
+    corpus: Corpus | None,
     recipe: Recipe,
     outcome: Outcome,
     out: Path,
@@ -245,6 +276,7 @@ def _kept(
     stages: Stages,
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
+    from tellapart.engine.corpus import SIDE, open_corpus
     from tellapart.engine.indexing import build
     from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
@@ -259,23 +291,32 @@ def _kept(
     if recipe.tune in ("lora", "full"):
         vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages, encoders=model.encoders)
         rows = rows[np.linspace(0, len(rows) - 1, min(COMPARED, len(rows))).astype(int)]
+        if corpus is not None:
+            tuned = model.encoders[collection.sides().document.modality]
+            corpus = open_corpus(corpus.documents, recipe, cache=corpus.folder, stages=stages, encoder=tuned)
     z = model.project("document", np.asarray(vectors["document"]))
     parity = float(np.abs(z[rows] - outcome.encode("document", rows)).max())
     if parity > 1e-4:
         raise TellapartError(f"the saved model differs from the trained one by {parity:.1e}: this is a bug, report it")
-    with stages.stage("build the index") as told:
-        index, built = build(recipe.index, collection.ids.tolist(), z, out / "index", progress=told)
 
     def encode(side: str, items: np.ndarray) -> np.ndarray:
+        if corpus is not None and side == SIDE:
+            return np.asarray(model.project("document", np.asarray(corpus.vectors[items])))
         return np.asarray(model.project(side, np.asarray(vectors[side][items])))
 
+    documents = collection if corpus is None else corpus.documents
+    with (
+        stages.stage("build the index") as told,
+        nullcontext(z) if corpus is None else corpus.encoded(encode) as keys,
+    ):
+        index, built = build(recipe.index, documents.ids.tolist(), keys, out / "index", progress=told)
     chain = None
     if recipe.rank:
         with stages.stage(f"fit {recipe.rank}"):
             chain = fit_chain(collection, encode, recipe.rank)
             chain.save(out / FOLDER, model=out / "model")
     blocks: list[Any] = [*built.blocks, *_calibrated(collection, encode, chain, out)]
-    return [*blocks, *_ranks(collection, chain), _searches(collection, encode, index, chain)]
+    return [*blocks, *_ranks(collection, chain), _searches(collection, documents, encode, index, chain)]
 
 
 def _ranks(collection: Collection, chain: Chain | None) -> list[Text]:
@@ -331,7 +372,9 @@ def _calibrated(collection: Collection, encode: Encode, chain: Chain | None, out
     ]
 
 
-def _searches(collection: Collection, encode: Encode, index: Any, chain: Chain | None) -> Examples:
+def _searches(
+    collection: Collection, documents: Collection, encode: Encode, index: Any, chain: Chain | None
+) -> Examples:
     from tellapart.engine.reorder import POOL
     from tellapart.engine.trial import held_out
 
@@ -350,7 +393,7 @@ def _searches(collection: Collection, encode: Encode, index: Any, chain: Chain |
     for place, row in enumerate(rows):
         best = hits[place][:FOUND]
         ids = [i for i, _ in best]
-        examples.append(Example(ids, f"{asked[row]}", [score for _, score in best], _names(collection, ids)))
+        examples.append(Example(ids, f"{asked[row]}", [score for _, score in best], _names(documents, ids)))
     return Examples("Held-out queries and what they find in the whole collection", examples)
 
 

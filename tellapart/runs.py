@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from tellapart.core.needs import require
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tellapart.engine.corpus import Corpus
 
 LATEST = Path("runs/latest")
 MOST_BYTES = 100_000_000
@@ -63,8 +68,32 @@ class Run:
         return {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
 
     def encode(self, side: str, rows: np.ndarray) -> np.ndarray:
-        """[n, dim] unit vectors of the items at these rows."""
+        """[n, dim] unit vectors of the items at these rows; the side `corpus` has rows of the corpus."""
+        if side not in SIDES and self.corpus is not None:
+            return np.asarray(self.model.project("document", np.asarray(self.corpus.vectors[rows])))
         return self.vectors[side][rows]
+
+    @cached_property
+    def corpus(self) -> Corpus | None:
+        """All documents, where the data keep them apart from the pairs; None: the items are what is searched."""
+        from tellapart.data.spool import cache_folder
+        from tellapart.engine.corpus import FOLDER, open_corpus
+
+        if not (self.folder / FOLDER).is_dir():
+            return None
+        documents, recipe = Collection.open(self.folder / FOLDER), Recipe.of(self.model.recipe)
+        encoder = self.model.encoders[self.model.sides.document.modality]
+        cache = cache_folder(None, "embeddings")
+        return open_corpus(documents, recipe, cache=cache, stages=self.stages, encoder=encoder)
+
+    @contextmanager
+    def searched(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Ids and [n, dim] unit vectors of what an index holds; of a corpus they lie in a file as long as needed."""
+        if self.corpus is None:
+            yield self.collection.ids.tolist(), self.vectors["document"]
+            return
+        with self.corpus.encoded(self.encode) as z:
+            yield self.corpus.documents.ids.tolist(), z
 
     def embedded(self, column: str, encoder: Any) -> np.ndarray:
         """[n, width] vectors of a column under a frozen encoder."""
@@ -106,7 +135,9 @@ def evaluate(folder: str | Path = LATEST, *, part: str = "test", stages: Stages 
     groups = run.collection.numbers("group") if "group" in run.collection.columns else None
     report = Report(f"Figures on the part {part}: {len(rows)} items")
     for name, asking, asked in directions(run.collection):
-        figures = searched(run.collection, run.encode, part=part, rank=rank, asking=asking, asked=asked)
+        figures = searched(
+            run.collection, run.encode, part=part, rank=rank, asking=asking, asked=asked, corpus=run.corpus
+        )
         twins = None
         if part != "train":
             frozen = run.features[asking]

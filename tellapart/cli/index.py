@@ -21,7 +21,6 @@ def index(
 
     with stages() as shown:
         opened = Run(run, stages=shown)
-        ids, z = opened.collection.ids.tolist(), opened.vectors["document"]
-        with shown.stage("build the index") as told:
+        with opened.searched() as (ids, z), shown.stage("build the index") as told:
             _, report = build(part, ids, z, out or run / "index", progress=told)
     show(report, as_json=json)

@@ -11,6 +11,8 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
+from tellapart.engine.corpus import SIDE as CORPUS
+from tellapart.engine.corpus import Corpus
 from tellapart.engine.evaluate import Relevant, listed, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
 from tellapart.engine.prepare import FeaturesBySide, check_tuning, opened, train_data
@@ -64,24 +66,39 @@ def directions(collection: Collection) -> list[tuple[str, str, str]]:
     return [there] if sides.same_space else [there, back]
 
 
-def measure(collection: Collection, encode: Encode, *, part: str, rank: str = "") -> dict[str, np.ndarray]:
+def measure(
+    collection: Collection, encode: Encode, *, part: str, rank: str = "", corpus: Corpus | None = None
+) -> dict[str, np.ndarray]:
     """Figures per query of a part of the split, in both directions.
 
     Args:
-        encode: (side, [n] rows of the collection) -> [n, d] unit vectors.
+        encode: (side, [n] rows of the collection) -> [n, d] unit vectors; the side `corpus` has rows of the corpus.
         rank: a chain of parts that reorder what is found, fitted for each direction (see `fit_chain`).
+        corpus: what queries are searched in, where it is more than the held-out documents.
     """
     found: dict[str, np.ndarray] = {}
     for name, asking, asked in directions(collection):
-        figures = searched(collection, encode, part=part, rank=rank, asking=asking, asked=asked)
+        figures = searched(collection, encode, part=part, rank=rank, asking=asking, asked=asked, corpus=corpus)
         found |= {f"{name} {metric}": figures[metric] for metric in METRICS}
     return found
 
 
 def searched(
-    collection: Collection, encode: Encode, *, part: str, rank: str = "", asking: str, asked: str
+    collection: Collection,
+    encode: Encode,
+    *,
+    part: str,
+    rank: str = "",
+    asking: str,
+    asked: str,
+    corpus: Corpus | None = None,
 ) -> dict[str, np.ndarray]:
-    """All figures per query of one direction, see `evaluate.retrieval`; NaN for what is not asked (see `Listed`)."""
+    """All figures per query of one direction, see `evaluate.retrieval`; NaN for what is not asked (see `Listed`).
+
+    With a corpus a query is asked once, whatever the number of its documents.
+    """
+    if corpus is not None and asking == "query":
+        return _in_corpus(collection, encode, corpus, part=part, rank=rank)
     rows, sides = held_out(collection, part), collection.sides()
     target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
     if rank:
@@ -92,6 +109,25 @@ def searched(
         return {name: _spread(values, given.asked, len(rows)) for name, values in figures.items()}
     alone: dict[str, Any] = {"ids": (rows, rows), "own": "exclude"} if sides.same_space else {}
     return retrieval(encode(asking, rows), encode(asked, rows), Relevant.by_target(target, target), **alone)
+
+
+def _in_corpus(
+    collection: Collection, encode: Encode, corpus: Corpus, *, part: str, rank: str
+) -> dict[str, np.ndarray]:
+    rows = held_out(collection, part)
+    places, relevant, own = corpus.questions(collection, rows)
+    with corpus.encoded(encode) as z:
+        if rank:
+            some = np.unique(np.linspace(0, len(places) - 1, min(MOST_ASKED, len(places))).astype(np.int64))
+            places, relevant, own = places[some], relevant.take(some), own[some]
+            ids = corpus.documents.ids.astype(str)
+            given = reordered(collection, encode, rank, part=part, some=places, documents=(ids, z))
+            figures = listed(given.found, given.scores, relevant, len(z))
+        else:
+            # Numbers for ids: a document that goes by the id of the query is not searched.
+            itself = (np.where(own < 0, len(z), own), np.arange(len(z)))
+            figures = retrieval(encode("query", rows[places]), z, relevant, ids=itself, own="exclude")
+    return {name: _spread(values, places, len(rows)) for name, values in figures.items()}
 
 
 def fit_chain(
@@ -133,20 +169,33 @@ class Listed:
 
 
 def reordered(
-    collection: Collection, encode: Encode, rank: str, *, part: str, asking: str = "query", asked: str = "document"
+    collection: Collection,
+    encode: Encode,
+    rank: str,
+    *,
+    part: str,
+    asking: str = "query",
+    asked: str = "document",
+    some: np.ndarray | None = None,
+    documents: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Listed:
     """Search the held-out items of a part by the chain that is fitted for this direction.
 
     Where pairs of the part itself are learnt from, one half of it is asked of the chain that the other half taught.
+
+    Args:
+        some: which of the held-out items are asked for.
+        documents: ids and vectors of what is searched instead of the held-out items.
     """
     rows = held_out(collection, part)
-    ids = collection.ids[rows].astype(str)
-    some = np.linspace(0, len(rows) - 1, min(MOST_ASKED, len(rows))).astype(np.int64)
-    q, k = encode(asking, rows[some]), encode(asked, rows)
+    if some is None:
+        some = np.linspace(0, len(rows) - 1, min(MOST_ASKED, len(rows))).astype(np.int64)
+    q = encode(asking, rows[some])
+    ids, k = documents if documents is not None else (collection.ids[rows].astype(str), encode(asked, rows))
     unseen, folds = held_out(collection, "validation"), [np.arange(len(some))]
     if part == "validation" and learns_from_pairs(rank):
         folds = np.array_split(np.random.default_rng(0).permutation(len(some)), 2)
-    found = np.full((len(some), min(POOL, len(rows))), -1)
+    found = np.full((len(some), min(POOL, len(ids))), -1)
     scores = np.full(found.shape, -np.inf, dtype=np.float32)
     order = np.argsort(ids)
     for these in folds:
@@ -178,6 +227,7 @@ def trial(
     part: str = "test",
     folder: Path | None = None,
     progress: Progress | None = None,
+    corpus: Corpus | None = None,
 ) -> Outcome:
     """Train a recipe on the training part, if it trains anything, and measure it on another part.
 
@@ -185,30 +235,46 @@ def trial(
         collection: with the column `split`.
         vectors: frozen features by side, one row an item of the collection.
         folder: for checkpoints, each in a folder of its `key`, so that a killed trial goes on.
+        corpus: see `measure`.
     """
     if recipe.tune == "none":
         check_tuning(collection, recipe)
-        encode = _own(vectors)
-        return Outcome(measure(collection, encode, part=part, rank=recipe.rank), 0.0, encode)
+        encode = _own(vectors, corpus)
+        return Outcome(measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus), 0.0, encode)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
     place = folder / key(collection, recipe, seed) if folder else None
     fitted = fit(recipe, data, seed=seed, folder=place, progress=progress)
-    encode = _encode(collection, vectors, fitted)
-    return Outcome(measure(collection, encode, part=part, rank=recipe.rank), fitted.seconds, encode, fitted)
+    encode = _encode(collection, vectors, fitted, corpus)
+    figures = measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus)
+    return Outcome(figures, fitted.seconds, encode, fitted)
 
 
-def _encode(collection: Collection, vectors: FeaturesBySide, fitted: Fitted) -> Encode:
+def _frozen(vectors: FeaturesBySide, corpus: Corpus | None) -> FeaturesBySide:
+    return vectors if corpus is None else {**vectors, CORPUS: corpus.vectors}
+
+
+def _encode(collection: Collection, vectors: FeaturesBySide, fitted: Fitted, corpus: Corpus | None = None) -> Encode:
     """The towers on rows of the collection: on their frozen features, or on the items where an encoder was tuned."""
+    tower = {"query": "query", "document": "document", CORPUS: "document"}
     if fitted.recipe.tune == "head":
-        return lambda side, rows: fitted.encode(side, np.asarray(vectors[side][rows]))
+        x = _frozen(vectors, corpus)
+        return lambda side, rows: fitted.encode(tower[side], np.asarray(x[side][rows]))
     inputs, towers = opened(collection, fitted.recipe), fitted.towers
+    if corpus is not None:
+        inputs = {**inputs, CORPUS: opened(corpus.documents, fitted.recipe)["document"]}
     device = next(towers.parameters()).device
-    return lambda side, rows: encoded(towers[side], inputs[side], rows, device).cpu().numpy()
+    return lambda side, rows: encoded(towers[tower[side]], inputs[side], rows, device).cpu().numpy()
 
 
 def without_training(
-    collection: Collection, vectors: FeaturesBySide, recipe: Recipe, *, seed: int, part: str = "test"
+    collection: Collection,
+    vectors: FeaturesBySide,
+    recipe: Recipe,
+    *,
+    seed: int,
+    part: str = "test",
+    corpus: Corpus | None = None,
 ) -> Outcome:
     """The same figures before any training.
 
@@ -217,20 +283,21 @@ def without_training(
     """
     recipe = recipe.but(tune="head")
     if collection.sides().comparable:
-        own = _own(vectors)
-        return Outcome(measure(collection, own, part=part), 0.0, own)
+        own = _own(vectors, corpus)
+        return Outcome(measure(collection, own, part=part, corpus=corpus), 0.0, own)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
     fitted = untrained(recipe, data, seed=seed)
-    encode = _encode(collection, vectors, fitted)
-    return Outcome(measure(collection, encode, part=part), 0.0, encode)
+    encode = _encode(collection, vectors, fitted, corpus)
+    return Outcome(measure(collection, encode, part=part, corpus=corpus), 0.0, encode)
 
 
-def _own(vectors: FeaturesBySide) -> Encode:
+def _own(vectors: FeaturesBySide, corpus: Corpus | None) -> Encode:
     """The encoder's own vectors, of unit length."""
+    frozen = _frozen(vectors, corpus)
 
     def encode(side: str, rows: np.ndarray) -> np.ndarray:
-        x = np.asarray(vectors[side][rows])
+        x = np.asarray(frozen[side][rows])
         return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
     return encode

@@ -131,8 +131,8 @@ class Service:
     """A run folder opened for searching.
 
     Args:
-        folder: what `tellapart run` wrote: `collection/`, `model/`, `index/`, and `rank/` where its recipe has a chain
-            of rank parts.
+        folder: what `tellapart run` wrote: `collection/`, `model/`, `index/`, `rank/` where its recipe has a chain of
+            rank parts, and `corpus/` where what is searched is kept apart from the pairs.
         model, index: in place of those in the folder.
 
     Raises:
@@ -145,7 +145,8 @@ class Service:
             raise DataError(
                 f"there is no run folder {self.folder}; make one with: tellapart run PATH --out {self.folder}"
             )
-        self.collection = Collection.open(self.folder / "collection")
+        whole = self.folder / "corpus"
+        self.collection = Collection.open(whole if whole.is_dir() else self.folder / "collection")
         self.model = model if model is not None else _load_model(self.folder / "model")
         self.index = index if index is not None else _load_index(self.folder / "index")
         self.chain = open_chain(self.folder)
@@ -163,7 +164,7 @@ class Service:
     def version(self) -> str:
         """Changes whenever a file of the collection, the model, the index or the chain does."""
         digest = hashlib.sha256()
-        for part in ("collection", "model", "index", "rank"):
+        for part in ("collection", "corpus", "model", "index", "rank"):
             for file in sorted((self.folder / part).rglob("*")):
                 if file.is_file():
                     seen = file.stat()

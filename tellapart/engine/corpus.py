@@ -1,0 +1,119 @@
+"""The documents that are searched, where the data keep them apart from the pairs, as a BEIR folder does.
+
+A row of such a collection is a query with one of its relevant documents. Indexed, searched and measured against are all
+documents, each once: most of them belong to no query, and one may belong to many.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.core.parts import make, parse_spec
+from tellapart.core.progress import Silence, Stages
+from tellapart.engine.embed import embed
+from tellapart.engine.evaluate import Relevant
+from tellapart.engine.reorder import Encode
+from tellapart.recipe import Recipe
+
+FOLDER = "corpus"
+SIDE = "corpus"
+ROWS_A_BLOCK = 16_384
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All documents of a collection and their frozen features.
+
+    Attributes:
+        documents: what `tellapart.data.searched` gives.
+        vectors: [m, width] float32, memory-mapped, one row a document.
+        folder: for vectors that are needed for a while.
+    """
+
+    documents: Collection
+    vectors: np.ndarray
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    @contextmanager
+    def encoded(self, encode: Encode) -> Iterator[np.ndarray]:
+        """[m, d] vectors of all documents, in a file that is gone afterwards; memory holds a block of them.
+
+        Args:
+            encode: told the side `SIDE` and rows of the documents.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
+                for start in range(0, len(self), ROWS_A_BLOCK):
+                    z = encode(SIDE, np.arange(start, min(start + ROWS_A_BLOCK, len(self))))
+                    file.write(np.ascontiguousarray(z, np.float32).data)
+                file.flush()
+            except OSError as error:
+                raise DataError(
+                    f"the vectors of {len(self):,} documents do not fit in {self.folder}: {error.strerror or error}. "
+                    f"Free space there, or name another folder in TELLAPART_CACHE"
+                ) from None
+            yield np.memmap(file, np.float32, "r", shape=(len(self), z.shape[1]))
+
+    def questions(self, collection: Collection, rows: np.ndarray) -> tuple[np.ndarray, Relevant, np.ndarray]:
+        """What is asked of the corpus for some rows of the pairs.
+
+        Returns:
+            [n] places in `rows`, one for each query; the relevant documents of each, graded as the data say; and [n]
+            the document that goes by the id of the query and is not said to answer it, -1 where there is none.
+
+        Raises:
+            DataError: none of the documents is in the corpus.
+        """
+        asked, row_of = collection.take(rows), self.documents.row_of
+        grades = asked.values("score") if "score" in asked.columns else [1.0] * len(asked)
+        relevant: dict[str, dict[int, float]] = {}
+        first: dict[str, int] = {}
+        pairs = zip(asked.values("query_id"), asked.values("document_id"), grades, strict=True)
+        for place, (query, document, grade) in enumerate(pairs):
+            if document in row_of:
+                first.setdefault(query, place)
+                relevant.setdefault(query, {})[row_of[document]] = float(grade)
+        if not first:
+            raise DataError(f"none of the documents of these {len(rows)} pairs is in the corpus")
+        own = [row_of.get(query, -1) for query in first]
+        own = [-1 if row in relevant[query] else row for row, query in zip(own, first, strict=True)]
+        places = np.asarray(list(first.values()), np.int64)
+        return places, Relevant.of(list(relevant.values())), np.asarray(own, np.int64)
+
+
+def open_corpus(
+    documents: Collection | None,
+    recipe: Recipe,
+    *,
+    cache: Path,
+    stages: Stages | None = None,
+    encoder: Any = None,
+) -> Corpus | None:
+    """The corpus with its frozen features, computed once by content; None where there are no documents apart.
+
+    Args:
+        encoder: instead of the one that the recipe names.
+    """
+    if documents is None:
+        return None
+    side = documents.sides().document
+    spec = recipe.image if side.modality == "image" else recipe.text
+    encoder = encoder or make("encode", spec)
+    with (stages or Silence()).stage(f"embed {len(documents):,} documents with {parse_spec(spec)[0]}") as told:
+        return Corpus(documents, embed(documents, side.column, encoder, cache=cache, progress=told), cache)

@@ -146,9 +146,9 @@ def _report(facts: dict[str, Any]) -> Report:
             report.add(Figure(f"recall@{K}", recall, low, high, len(shares), note=note))
         if recall < LOW_RECALL:
             report.add(Text(f"the index misses {1 - recall:.0%} of the nearest {K}: raise its options", "warn"))
-    report.add(Figure("items", facts["items"], unit="items"))
-    report.add(Figure("build", facts["seconds"], unit="s"))
-    report.add(Figure("size", facts["bytes"], unit="bytes"))
+    report.add(Figure("items in the index", facts["items"]))
+    report.add(Figure("index built in", facts["seconds"], unit="s"))
+    report.add(Figure("size of the index", facts["bytes"] / 2**20, unit="MiB"))
     report.facts.update({k: facts[k] for k in ("part", "options", "dim", "content")})
     return report
 

@@ -75,7 +75,7 @@ def test_measure_after_changes_compares_with_what_is_there():
 def test_tiny_collections(tmp_path):
     ids, z = world(3)
     index, report = build("hnsw", ids, z, tmp_path)
-    assert len(index) == 3 and report.figure("items").value == 3
+    assert len(index) == 3 and report.figure("items in the index").value == 3
     with pytest.raises(KeyError):
         report.figure("recall@10")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -25,9 +26,14 @@ def placed(file: Path) -> Iterator[BinaryIO]:
             sink.flush()
             os.fsync(sink.fileno())
         os.replace(part, file)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is None and str(error).endswith(" written"):
+            # numpy tells of a write that came up short without saying why; no room is why.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from None
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(file)
         raise
 
 

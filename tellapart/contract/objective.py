@@ -35,7 +35,8 @@ def checks(card: Card) -> list[Callable[[Build], None]]:
     """The checks that apply to an objective by its traits.
 
     `rowwise` or `batch`; `detached`: the gradient is on purpose not that of the value, and only the part's oracle
-    judges it; `teacher`: a score is right, not high, so that raising a positive's may raise the loss.
+    judges it; `teacher`: a score is right, not high, so that raising a positive's may raise the loss; `relative`: a
+    negative counts by its share among the negatives, so that raising an easy one's score may lower the loss.
     """
     every: list[Callable[[Card, Build], None]] = [
         check_trait, check_shape, check_finite, check_permutation, check_own_columns, check_ignored,
@@ -235,7 +236,8 @@ def check_positive_attracts(card: Card, build: Build) -> None:
     fresh.__dict__["sim"] = sim
     (grad,) = torch.autograd.grad(build()(fresh).sum(), sim)
     assert (grad[enc.rel.pos > 0] <= EXACT).all(), f"{card.name} pushes a positive away"
-    assert (grad[enc.rel.neg > 0] >= -EXACT).all(), f"{card.name} pulls a negative closer"
+    if "relative" not in card.traits:
+        assert (grad[enc.rel.neg > 0] >= -EXACT).all(), f"{card.name} pulls a negative closer"
 
 
 def _value_and_grads(part: Callable[[Encoded], Tensor], enc: Encoded) -> tuple[Tensor, tuple[Tensor, ...]]:

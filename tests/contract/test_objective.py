@@ -14,6 +14,7 @@ from tellapart.core.parts import cards, make
 
 CARD = cards("objective")["infonce"]
 BATCH = replace(CARD, name="batch-infonce", traits=("batch",))
+RELATIVE = replace(CARD, traits=("rowwise", "relative"))
 
 
 def right(enc):
@@ -126,6 +127,12 @@ def pushes_positives(enc):
     return -right(enc)
 
 
+def pulls_easy_negatives(enc):
+    hardest = torch.where(enc.rel.neg > 0, enc.sim, -torch.inf).amax(1, keepdim=True)
+    easy = (enc.rel.neg > 0) & (enc.sim < hardest)
+    return right(enc) + ((hardest - enc.sim) * easy).sum(1) * (enc.rel.pos.sum(1) > 0)
+
+
 def half_off(enc):
     loss = right(enc)
     return loss * 2 if enc.q.dtype == torch.bfloat16 else loss
@@ -156,6 +163,8 @@ WRONG = [
     ("check_leaves_all_as_it_was", CARD, remembers_calls),
     ("check_rows_alone", CARD, centred_over_rows),
     ("check_positive_attracts", CARD, pushes_positives),
+    ("check_positive_attracts", CARD, pulls_easy_negatives),
+    ("check_positive_attracts", RELATIVE, pushes_positives),
 ]
 
 
@@ -185,6 +194,10 @@ def test_every_check_is_shown_to_fail():
 def test_traits_choose_the_checks():
     names = {c.__name__ for c in contract.checks(replace(CARD, traits=("batch", "detached")))}
     assert not names & {"check_gradient", "check_rows_alone", "check_positive_attracts"}
+
+
+def test_a_relative_objective_may_let_an_easy_negative_closer():
+    _named(RELATIVE, "check_positive_attracts")(lambda **o: functools.partial(pulls_easy_negatives, **o))
 
 
 def test_half_is_seen_by_the_check_on_a_part_of_the_house():

@@ -15,6 +15,7 @@ from torch import Tensor
 from tellapart.contract._blocks import block, bound, draws_of, rows_of, same_state, snapshot, weighted_rows
 from tellapart.core.draws import RowDraws
 from tellapart.core.encoded import Encoded
+from tellapart.core.maths import unit
 from tellapart.core.parts import Card
 
 Build = Callable[..., Any]
@@ -28,7 +29,9 @@ def checks(card: Card) -> list[Callable[[Build], None]]:
     """The checks that apply by traits.
 
     One of `features`, `pixels`, `words` says what is changed; one or more of `label`, `position`, `pairing` what is
-    preserved: what an item is, where things are in it, and which item of the other side it belongs to.
+    preserved: what an item is, where things are in it, and which item of the other side it belongs to. Of those on
+    features, `replaces` says that own columns may be positives and may stand for columns that were there; `mates` that
+    each column's other half is wanted, as `cols["mate"]`.
     """
     by_kind: dict[str, list[Callable[[Card, Build], None]]] = {
         "features": [
@@ -49,13 +52,21 @@ def check_traits(card: Card, build: Build) -> None:
 
 
 def check_columns_kept(card: Card, build: Build) -> None:
-    """What was there stays: common columns, relation of all old columns, the number of rows, guide and teacher."""
-    for enc in _inputs():
+    """What was there stays: common columns, relation of all old columns, the number of rows, guide and teacher.
+
+    Of a part that `replaces`, old columns may cease to be something to a row, and the weights of the others may change.
+    """
+    for enc in _inputs(card):
         made = build()(enc, rng=draws_of(enc))
         old = enc.rel.shape[1]
         assert made.q.shape == enc.q.shape and made.k.shape == enc.k.shape, f"{card.name} changes the number of vectors"
-        same = torch.equal(made.rel.pos[:, :old], enc.rel.pos) and torch.equal(made.rel.neg[:, :old], enc.rel.neg)
-        assert same, f"{card.name} changes the relation of columns that were there"
+        pos, neg = made.rel.pos[:, :old], made.rel.neg[:, :old]
+        if "replaces" in card.traits:
+            assert not ((pos > 0) & (enc.rel.pos == 0)).any(), f"{card.name} makes a positive of what was none"
+            assert not ((neg > 0) & (enc.rel.neg == 0)).any(), f"{card.name} makes a negative of what was none"
+        else:
+            same = torch.equal(pos, enc.rel.pos) and torch.equal(neg, enc.rel.neg)
+            assert same, f"{card.name} changes the relation of columns that were there"
         assert enc.own is None or torch.equal(made.own[:, : enc.own.shape[1]], enc.own), (
             f"{card.name} changes own columns that were there"
         )
@@ -65,7 +76,7 @@ def check_columns_kept(card: Card, build: Build) -> None:
 
 def check_unit_length(card: Card, build: Build) -> None:
     """Vectors are finite and of length 1, also in rows that have no negative."""
-    for enc in (*_inputs(), _without_negatives(weighted_rows())):
+    for enc in (*_inputs(card), _without_negatives(_weighted(card))):
         made = build()(enc, rng=draws_of(enc))
         for name in ("q", "k", "own"):
             x = getattr(made, name)
@@ -75,33 +86,40 @@ def check_unit_length(card: Card, build: Build) -> None:
 
 
 def check_own_weights(card: Card, build: Build) -> None:
-    """Added columns have sound weights; they are negatives only, and none where the row has no negative."""
-    for enc in (*_inputs(), _without_negatives(weighted_rows())):
+    """Added columns have sound weights: negatives only, unless it `replaces`, and none where the row has no negative.
+
+    A row has a positive after it if and only if it had one before.
+    """
+    for enc in (*_inputs(card), _without_negatives(_weighted(card))):
         made = build()(enc, rng=draws_of(enc))
         assert made.rel.problems() is None, f"{card.name}: {made.rel.problems()}"
         added = slice(enc.rel.shape[1], None)
-        assert (made.rel.pos[:, added] == 0).all(), f"{card.name} adds positives"
+        assert "replaces" in card.traits or (made.rel.pos[:, added] == 0).all(), f"{card.name} adds positives"
+        assert torch.equal(made.rel.positives.has, enc.rel.positives.has), f"{card.name} changes which rows learn"
         none = (enc.rel.neg == 0).all(1)
         assert (made.rel.neg[none, added] == 0).all(), f"{card.name} adds negatives to a row that has none"
 
 
 def check_feature_chunks(card: Card, build: Build) -> None:
-    """A row comes out the same whichever rows stand beside it."""
-    enc, part = weighted_rows(), build()
+    """A row comes out the same whichever rows stand beside it; columns that weigh nothing may be fewer."""
+    enc, part = _weighted(card), build()
     draws = draws_of(enc)
     whole = part(enc, rng=draws)
     for size in (1, 3):
         for rows in torch.arange(len(enc.q)).split(size):
             made = part(rows_of(enc, rows), rng=RowDraws(draws.seed, draws.keys[rows]))
-            pairs = [(made.q, whole.q[rows]), (made.rel.neg, whole.rel.neg[rows]), (made.k, whole.k)]
-            if whole.own is not None:
-                pairs.append((made.own, whole.own[rows]))
+            expected, width = rows_of(whole, rows), made.rel.shape[1]
+            spare = torch.cat([expected.rel.pos[:, width:], expected.rel.neg[:, width:]])
+            pairs = [(made.q, expected.q), (made.k, expected.k), (spare, torch.zeros_like(spare))]
+            pairs += [(made.rel.pos, expected.rel.pos[:, :width]), (made.rel.neg, expected.rel.neg[:, :width])]
+            if made.own is not None:
+                pairs.append((made.own, expected.own[:, : made.own.shape[1]]))
             assert all(_near(a, b) for a, b in pairs), f"{card.name} in chunks of {size} rows differs"
 
 
 def check_feature_gradient(card: Card, build: Build) -> None:
     """The rows go on learning; nothing that was added or moved gives a gradient that is not finite."""
-    enc = weighted_rows()
+    enc = _weighted(card)
     q, k = enc.q.clone().requires_grad_(), enc.k.clone().requires_grad_()
     given = replace(enc, q=q, k=k)
     made = build()(given, rng=draws_of(enc))
@@ -113,7 +131,7 @@ def check_feature_gradient(card: Card, build: Build) -> None:
 
 def check_feature_half(card: Card, build: Build) -> None:
     """Half precision vectors are taken, and come out finite and of about length 1."""
-    wide = weighted_rows(dtype=torch.float32)
+    wide = _weighted(card, dtype=torch.float32)
     for dtype in (torch.float16, torch.bfloat16):
         enc = replace(wide, q=wide.q.to(dtype), k=wide.k.to(dtype), own=wide.own.to(dtype))
         made = build()(enc, rng=draws_of(enc))
@@ -123,7 +141,7 @@ def check_feature_half(card: Card, build: Build) -> None:
 
 def check_feature_draws(card: Card, build: Build) -> None:
     """The draws decide: equal ones give the same bits, others something else; no input or global state changes."""
-    enc, part = weighted_rows(), build()
+    enc, part = _weighted(card), build()
     before, state = snapshot(enc), torch.get_rng_state()
     first, second = part(enc, rng=draws_of(enc)), part(enc, rng=draws_of(enc))
     assert torch.equal(state, torch.get_rng_state()), f"{card.name} draws from the global generator"
@@ -195,8 +213,20 @@ def check_text_draws(card: Card, build: Build) -> None:
     assert len(set(made)) > 1, f"{card.name} does not look at its generator"
 
 
-def _inputs() -> tuple[Encoded, ...]:
-    return block(), weighted_rows(), block(own=0)
+def _inputs(card: Card) -> tuple[Encoded, ...]:
+    return _given(card, block()), _weighted(card), _given(card, block(own=0))
+
+
+def _weighted(card: Card, *, dtype: torch.dtype = torch.float64) -> Encoded:
+    return _given(card, weighted_rows(dtype=dtype))
+
+
+def _given(card: Card, enc: Encoded) -> Encoded:
+    """The block with what the card's traits ask for."""
+    if "mates" not in card.traits:
+        return enc
+    mates = torch.linspace(-2, 2, enc.k.numel()).view_as(enc.k).sin().to(enc.k.dtype)
+    return replace(enc, cols={**enc.cols, "mate": unit(enc.k + mates).to(enc.k.dtype)})
 
 
 def _without_negatives(enc: Encoded) -> Encoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,21 @@ class RowDraws:
     def integers(self, high: int, width: int, *, stream: int = 0) -> Tensor:
         """[n, width] int64 in [0, high)."""
         return _shift(self._bits(width, stream), 1).remainder(high)
+
+    def beta(self, alpha: float, width: int, *, stream: int = 0) -> Tensor:
+        """[n, width] float32 from Beta(alpha, alpha), alpha >= 1/2 (Ulrich, 1984: exact, two uniform draws for one)."""
+        angle, radius = self.uniform(2 * width, stream=stream).double().view(-1, width, 2).unbind(2)
+        power = 2.0 / (2.0 * alpha - 1.0) if alpha > 0.5 else math.inf
+        spread = (1.0 - (1.0 - radius) ** power).sqrt() if power < math.inf else torch.ones_like(radius)
+        return (0.5 + 0.5 * spread * (2.0 * math.pi * angle).cos()).float()
+
+    def of_step(self) -> RowDraws:
+        """Draws of the step instead of its rows: one line, the same for every block and process."""
+        return RowDraws(self.seed, torch.zeros(1, dtype=torch.int64, device=self.keys.device))
+
+    def of_columns(self, count: int) -> RowDraws:
+        """Draws that belong to the columns by their place, the same for every block of rows."""
+        return RowDraws(self.seed, torch.arange(count, device=self.keys.device))
 
     def _bits(self, width: int, stream: int) -> Tensor:
         start = _mix(torch.tensor(_signed((self.seed * 0x2545F4914F6CDD1D + stream) % (1 << 64))))

@@ -16,6 +16,7 @@ from tellapart.core.maths import unit
 from tellapart.core.parts import cards
 
 FEATURES = replace(cards("augment")["mochi"], name="change")
+REPLACES = replace(FEATURES, traits=("features", "label", "replaces"))
 PIXELS = replace(FEATURES, traits=("pixels", "label"))
 WORDS = replace(FEATURES, traits=("words", "label"))
 
@@ -71,6 +72,36 @@ def adds_positives(enc, *, rng):
     pos, neg = made.rel.pos.clone(), made.rel.neg.clone()
     pos[:, -1], neg[:, -1] = 1.0, 0.0
     return made.with_relation(replace(made.rel, pos=pos, neg=neg))
+
+
+def takes_a_positive_away(enc, *, rng):
+    made = right(enc, rng=rng)
+    pos = made.rel.pos.clone()
+    pos[0] = 0.0
+    return made.with_relation(replace(made.rel, pos=pos))
+
+
+def learns_in_rows_without_positives(enc, *, rng):
+    made = right(enc, rng=rng)
+    pos, neg = made.rel.pos.clone(), made.rel.neg.clone()
+    pos[:, -1], neg[:, -1] = 1.0, 0.0
+    return made.with_relation(replace(made.rel, pos=pos, neg=neg))
+
+
+def makes_negatives_of_what_was_ignored(enc, *, rng):
+    made = right(enc, rng=rng)
+    return made.with_relation(replace(made.rel, neg=(made.rel.pos == 0).to(made.rel.neg.dtype)))
+
+
+def makes_positives_of_what_was_ignored(enc, *, rng):
+    made = right(enc, rng=rng)
+    return made.with_relation(replace(made.rel, pos=(made.rel.neg == 0).to(made.rel.pos.dtype)))
+
+
+def weighs_its_columns_by_place_in_the_block(enc, *, rng):
+    made = right(enc, rng=rng)
+    place = torch.arange(1, len(made.q) + 1, dtype=made.rel.pos.dtype)[:, None]
+    return made.with_relation(replace(made.rel, pos=made.rel.pos * place))
 
 
 def adds_to_rows_without_negatives(enc, *, rng):
@@ -205,6 +236,11 @@ WRONG = [
     ("check_unit_length", FEATURES, leaves_vectors_long),
     ("check_unit_length", FEATURES, leaves_own_long),
     ("check_own_weights", FEATURES, adds_positives),
+    ("check_own_weights", REPLACES, takes_a_positive_away),
+    ("check_own_weights", REPLACES, learns_in_rows_without_positives),
+    ("check_columns_kept", REPLACES, makes_negatives_of_what_was_ignored),
+    ("check_columns_kept", REPLACES, makes_positives_of_what_was_ignored),
+    ("check_feature_chunks", REPLACES, weighs_its_columns_by_place_in_the_block),
     ("check_own_weights", FEATURES, adds_to_rows_without_negatives),
     ("check_feature_chunks", FEATURES, draws_by_place_in_the_block),
     ("check_feature_chunks", FEATURES, mixes_with_other_rows),
@@ -232,7 +268,7 @@ WRONG = [
     ("check_text_draws", WORDS, always_reverses),
     ("check_text_draws", WORDS, new_order_each_call),
 ]
-KINDS = [(FEATURES, right), (PIXELS, right_picture), (WORDS, right_words)]
+KINDS = [(FEATURES, right), (REPLACES, right), (PIXELS, right_picture), (WORDS, right_words)]
 
 
 @pytest.mark.parametrize(("name", "card", "wrong"), WRONG, ids=lambda x: getattr(x, "__name__", None))
@@ -242,7 +278,7 @@ def test_a_wrong_augmentation_fails(name, card, wrong):
         check(lambda **o: functools.partial(wrong, **o))
 
 
-@pytest.mark.parametrize(("card", "part"), KINDS, ids=["features", "pixels", "words"])
+@pytest.mark.parametrize(("card", "part"), KINDS, ids=["features", "replaces", "pixels", "words"])
 def test_a_right_augmentation_passes(card, part):
     for check in contract.checks(card):
         check(lambda **o: functools.partial(part, **o))

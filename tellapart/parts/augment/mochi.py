@@ -11,10 +11,10 @@ from torch import Tensor
 from tellapart.core.draws import RowDraws
 from tellapart.core.encoded import Encoded
 from tellapart.core.maths import unit
+from tellapart.core.mixing import columns, mix
 from tellapart.core.parts import part
 
 FIRST, SECOND, SHARE, OF_QUERY, QUERY_SHARE = range(5)
-SHORTEST = 1e-12
 
 
 @part(
@@ -73,19 +73,8 @@ def mochi(
     share = torch.cat([rng.uniform(mixes, stream=SHARE), 1 - 0.5 * rng.uniform(query_mixes, stream=QUERY_SHARE)], 1)
     with torch.no_grad():
         query = unit(enc.q)[:, None].expand(-1, query_mixes, -1)
-        made = torch.cat([_vectors(enc, second), query], 1)
-        made.lerp_(_vectors(enc, first), share[..., None].to(made.dtype))
-        made.div_(made.norm(dim=-1, keepdim=True).clamp_min(SHORTEST))
+        made = mix(columns(enc, first), torch.cat([columns(enc, second), query], 1), share[..., None])
     of_first, of_second = enc.rel.neg.gather(1, first), enc.rel.neg.gather(1, second)
     of_mixes = torch.lerp(of_second, of_first[:, :mixes], share[:, :mixes].to(of_first.dtype))
     weight = torch.cat([of_mixes, of_first[:, mixes:]], 1)
     return enc.with_own(made.to(enc.k.dtype), torch.zeros_like(weight), weight)
-
-
-def _vectors(enc: Encoded, index: Tensor) -> Tensor:
-    """[n, s] column numbers -> [n, s, d]; numbers from m on are the row's own columns."""
-    shared, k = len(enc.k), unit(enc.k)
-    if enc.own is None:
-        return k[index]
-    place = (index - shared).clamp_min(0)[..., None].expand(-1, -1, enc.own.shape[2])
-    return torch.where((index < shared)[..., None], k[index.clamp_max(shared - 1)], unit(enc.own).gather(1, place))

@@ -33,9 +33,9 @@ def gist_embed(enc: Encoded, *, rng: RowDraws, margin: Annotated[float, Field(ge
 
     Inputs: a block with `rows["guide_q"]` [n, e] and `cols["guide_k"]` [m, e], the guide's vectors of rows and
     columns (any length; cosines are taken). A row's own columns are judged when `rows["guide_own"]` [n, s, e] is there,
-    and left alone otherwise. Gives the relation with fewer negatives; positives stay. A row without a positive keeps
-    all its negatives, and a candidate that only rounding tells from the bar is kept. Raises ValueError when the guide's
-    vectors are missing.
+    and left alone otherwise, as are those for which zeros stand there. Gives the relation with fewer negatives;
+    positives stay. A row without a positive keeps all its negatives, and a candidate that only rounding tells from the
+    bar is kept. Raises ValueError when the guide's vectors are missing.
 
     What was taken: the paper has one positive a row; of several the weakest sets the bar, because whatever comes as
     close as an accepted positive may be one. The paper has no margin (0); `margin` is the absolute one that
@@ -58,10 +58,11 @@ def gist_embed(enc: Encoded, *, rng: RowDraws, margin: Annotated[float, Field(ge
         k = unit(enc.need_cols("guide_k", "gist-embed"))
         score = q @ k.T
         if enc.own is not None:
-            own = enc.own.shape[1]
-            judged = enc.rows.get("guide_own")
-            missing = score.new_full((len(q), own), -torch.inf)
-            score = torch.cat([score, missing if judged is None else torch.einsum("ne,nse->ns", q, unit(judged))], 1)
+            of_own = score.new_full((len(q), enc.own.shape[1]), -torch.inf)
+            if (judged := enc.rows.get("guide_own")) is not None:
+                said = torch.einsum("ne,nse->ns", q, unit(judged))
+                of_own[:, : said.shape[1]] = said.masked_fill(~judged.any(2), -torch.inf)
+            score = torch.cat([score, of_own], 1)
         known = (enc.rel.pos > 0) & score.isfinite()
         weakest = torch.where(known, score, torch.inf).amin(1, keepdim=True)
         return enc.rel.without_negatives(score > weakest - margin + TIE * torch.finfo(score.dtype).eps)

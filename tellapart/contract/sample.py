@@ -1,17 +1,19 @@
 """What every sampler promises: whole batches of the global batch size, known before training, the same for one seed.
 
 Traits: `topics` (reads `extra["topic_vectors"]`), `teacher-margin` (reads `extra["teacher_margin"]`), `vectors` (reads
-the vectors of both sides), `repeats` (a row may come twice in an epoch), `disjoint` (no two rows of a batch share a
-group or a target).
+the vectors of both sides as the towers give them now, from epoch `start` on, anew every `refresh` epochs: both are its
+options), `repeats` (a row may come twice in an epoch), `disjoint` (no two rows of a batch share a group or a target).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tellapart.core.errors import PartError
 from tellapart.core.parts import Card
 from tellapart.core.plan import Plan, SampleKeys
 
@@ -105,12 +107,47 @@ def check_topics(build: Build) -> None:
     """With the trait `topics`, two rows of a batch are of one topic far more often than two rows of a shuffle."""
     keys = planted_keys(400)
     topic = keys.extra["topic_vectors"].argmax(1)
+    assert _together(plan(build, keys), topic) > _by_chance(topic) + 0.3, "batches are not about one topic"
 
-    def together(batches: list[np.ndarray]) -> float:
-        return float(np.mean([(topic[rows][:, None] == topic[rows]).mean() for rows in batches]))
 
-    shuffled = [np.random.default_rng(0).permutation(400)[i : i + 16] for i in range(0, 400, 16)]
-    assert together(plan(build, keys)) > together(shuffled) + 0.3, "batches are not about one topic"
+def check_looks_at_the_vectors(build: Build) -> None:
+    """With the trait `vectors`, the rows of late batches are closer than by chance, and follow the vectors given."""
+    keys = planted_keys(400)
+    other = np.random.default_rng(1).permutation(400)
+    for order in (np.arange(400), other):
+        assert keys.query is not None and keys.document is not None
+        topic = keys.query[order].argmax(1)
+        given = replace(keys, query=keys.query[order], document=keys.document[order])
+        found = _together(plan(build, given, epoch=1000), topic)
+        assert found > _by_chance(topic) + 0.1, "batches do not follow the vectors of the towers"
+
+
+def check_missing_vectors_are_said(build: Build) -> None:
+    """With the trait `vectors`, a plan that should look at vectors and has none is refused in words."""
+    try:
+        plan(build, replace(planted_keys(), query=None, document=None), epoch=1000)
+    except PartError:
+        return
+    raise AssertionError("a plan was made of vectors that were not there")
+
+
+def check_spoilt_vectors_are_said(build: Build) -> None:
+    """With the trait `vectors`, vectors that are not finite are refused in words."""
+    spoilt = np.full((103, 4), np.nan, np.float32)
+    try:
+        plan(build, replace(planted_keys(), query=spoilt, document=spoilt), epoch=1000)
+    except PartError:
+        return
+    raise AssertionError("a plan was made of vectors that are not finite")
+
+
+def _together(batches: Plan, topic: np.ndarray) -> float:
+    return float(np.mean([(topic[rows][:, None] == topic[rows]).mean() for rows in batches]))
+
+
+def _by_chance(topic: np.ndarray) -> float:
+    order = np.random.default_rng(0).permutation(len(topic))
+    return _together([order[i : i + 16] for i in range(0, len(topic), 16)], topic)
 
 
 def checks(card: Card) -> list[Check]:
@@ -129,4 +166,7 @@ def checks(card: Card) -> list[Check]:
         found.append(check_disjoint)
     if "topics" in card.traits:
         found.append(check_topics)
+    if "vectors" in card.traits:
+        assert {"start", "refresh"} <= {option.name for option in card.options}, f"{card.name}: no `start`, `refresh`"
+        found += [check_looks_at_the_vectors, check_missing_vectors_are_said, check_spoilt_vectors_are_said]
     return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,9 @@ class SampleKeys:
 
     Attributes:
         item, group, target: as in `Keys` (int64).
-        query, document: float32 vectors of the two sides by the model as it was when the plan was asked for; may be
-            None where a sampler does not carry the trait `vectors`.
+        query, document: [n, d] float32 unit vectors of the two sides by the towers as they were at the beginning of
+            the epoch `looked_at`. A sampler of the trait `vectors` has them, with its own options `start` and
+            `refresh`; before `start`, and for other samplers, they are None.
         extra: further columns by name (a teacher's margin, a topic).
     """
 
@@ -44,12 +45,39 @@ def generator(seed: int, epoch: int, stream: int = 0) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, epoch, stream]))
 
 
-@dataclass(frozen=True)
-class _Vectors:
-    """An array that is equal to another with the same bytes."""
+def looked_at(epoch: int, *, start: int, refresh: int) -> int | None:
+    """The epoch at whose beginning the vectors are made that the plan of an epoch sees; None before `start`."""
+    return None if epoch < start else start + (epoch - start) // refresh * refresh
 
-    digest: bytes
-    x: np.ndarray = field(compare=False, repr=False)
+
+def present(keys: SampleKeys, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of both sides, for the sampler of that name; `PartError` where there are none to be used."""
+    if keys.query is None or keys.document is None:
+        raise PartError(
+            f"{name} looks at the vectors of the towers, which training hands over: use it as sample={name}"
+        )
+    if not (np.isfinite(keys.query).all() and np.isfinite(keys.document).all()):
+        raise PartError(f"{name}: the towers give vectors that are not finite; try a lower learning_rate")
+    return keys.query, keys.document
+
+
+_KEPT = 4
+_kept: dict[tuple[Any, ...], Any] = {}
+
+
+def once(function: Callable[..., Any], arrays: Sequence[np.ndarray], *arguments: Any) -> Any:
+    """`function(*arrays, *arguments)`, computed once for equal bytes and arguments; the last few results are kept."""
+    digest = hashlib.sha256()
+    for x in arrays:
+        digest.update(f"{x.shape} {x.dtype}".encode())
+        digest.update(np.ascontiguousarray(x).data)
+    key = (function.__module__, function.__qualname__, digest.digest(), arguments)
+    if key not in _kept:
+        found = function(*arrays, *arguments)
+        while len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = found
+    return _kept[key]
 
 
 def topics(keys: SampleKeys, clusters: int, seed: int) -> np.ndarray:
@@ -57,13 +85,13 @@ def topics(keys: SampleKeys, clusters: int, seed: int) -> np.ndarray:
     if "topic_vectors" not in keys.extra:
         raise PartError("clustering needs `topic_vectors`, the frozen vectors of the queries, with the rows")
     x = np.ascontiguousarray(keys.extra["topic_vectors"], dtype=np.float32)
-    return _topics(_Vectors(hashlib.sha256(x.tobytes()).digest(), x), min(clusters, len(x)), seed)
+    found: np.ndarray = once(_topics, [x], min(clusters, len(x)), seed)
+    return found
 
 
-@functools.lru_cache(maxsize=4)
-def _topics(vectors: _Vectors, clusters: int, seed: int) -> np.ndarray:
+def _topics(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     cluster = require("sklearn.cluster", "clustering the queries")
-    found: np.ndarray = cluster.KMeans(clusters, n_init=1, random_state=seed).fit_predict(vectors.x)
+    found: np.ndarray = cluster.KMeans(clusters, n_init=1, random_state=seed).fit_predict(x)
     return found.astype(np.int64)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -76,6 +77,24 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     flat /= world()
     for p, piece in zip(held, flat.split([p.numel() for p in held]), strict=True):
         p.grad = piece.view_as(p).clone()
+
+
+def from_first(batches: list[np.ndarray]) -> list[np.ndarray]:
+    """The int64 arrays that the first process holds, on every process."""
+    if world() == 1:
+        return batches
+    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    count = torch.tensor([len(batches)], device=device)
+    dist.broadcast(count, 0)
+    if not int(count):
+        return []
+    lengths = torch.tensor([len(rows) for rows in batches] or [0] * int(count), dtype=torch.int64, device=device)
+    dist.broadcast(lengths, 0)
+    flat = torch.zeros(int(lengths.sum()), dtype=torch.int64, device=device)
+    if rank() == 0:
+        flat.copy_(torch.from_numpy(np.concatenate(batches)))
+    dist.broadcast(flat, 0)
+    return [rows.cpu().numpy() for rows in flat.split(lengths.tolist())]
 
 
 def same_everywhere(value: int) -> bool:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.core.errors import PartError, TellapartError
+from tellapart.core.errors import TellapartError
 from tellapart.core.parts import card_of, make, parse_spec
-from tellapart.core.plan import Plan, SampleKeys
 from tellapart.core.progress import Progress
 from tellapart.engine import checkpoint, distributed, towers
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache
+from tellapart.engine.planning import Planner
 from tellapart.engine.session import Run
 from tellapart.recipe import Recipe
 
@@ -98,7 +98,8 @@ def _fit(
     strategy.begin(run)  # type: ignore[operator]
     whole = nn.ModuleDict({"towers": run.towers, "strategy": strategy}).to(place).train()
     optimizer = torch.optim.AdamW(_decay_groups(whole, recipe.weight_decay), lr=recipe.learning_rate)
-    per_epoch = len(_plan(run, 0))
+    planner = Planner(run)
+    per_epoch = len(planner.plan(0))
     closed = "closed-form" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
     run.steps = 0 if closed else per_epoch * recipe.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / max(run.steps, 1), recipe.warmup))
@@ -117,13 +118,14 @@ def _fit(
             group["lr"] = rate
         average = {name: tensors[f"average.{name}"].to(place) for name in average}
         run.step, averaged, history = facts["step"], facts["averaged"], facts["history"]
+        planner.restore(tensors, max(run.step - 1, 0) // per_epoch)
 
     started = last_saved = time.monotonic()
     sums: dict[str, float] = history.pop()["sums"] if run.step % per_epoch and history else {}
     while run.step < run.steps:
         run.epoch, at = divmod(run.step, per_epoch)
         if plan is None or at == 0:
-            plan = _plan(run, run.epoch, expected=per_epoch)
+            plan = planner.plan(run.epoch, expected=per_epoch)
         _seed(place, run.draw(f"step {distributed.rank()}"))
         losses = strategy.step(run, plan[at])  # type: ignore[operator]
         loss = torch.stack(list(losses.values())).sum()
@@ -153,7 +155,7 @@ def _fit(
         due = time.monotonic() - last_saved >= checkpoint_seconds or run.step == run.steps
         if folder is not None and due and distributed.rank() == 0:
             kept = history if not sums else [*history, {"sums": sums}]
-            _save(folder, whole, optimizer, schedule, average, identity, run.step, averaged, kept)
+            _save(folder, whole, optimizer, schedule, average, planner.tensors(), identity, run.step, averaged, kept)
             last_saved = time.monotonic()
     if averaged:
         with torch.no_grad():
@@ -183,27 +185,6 @@ def _fitted(recipe: Recipe, towers: nn.ModuleDict, history: list[dict[str, Any]]
     return Fitted(recipe, arrays, history, seconds, towers)
 
 
-def _plan(run: Run, epoch: int, *, expected: int | None = None) -> Plan:
-    """This process's rows of every batch of an epoch, contiguous pieces of the global plan."""
-    name, _ = parse_spec(run.recipe.sample)
-    traits = card_of("sample", name).traits
-    keys = run.data.keys
-    vectors: dict[str, np.ndarray] = {}
-    if "vectors" in traits:
-        vectors = {side: run.encode_all(side).cpu().numpy() for side in ("query", "document")}
-    known = SampleKeys(keys.item.numpy(), keys.group.numpy(), keys.target.numpy(), **vectors, extra=run.data.extra)
-    sampler = make("sample", run.recipe.sample)
-    plan: Plan = sampler(known, seed=run.seed, epoch=epoch, batch_size=run.recipe.batch_size)
-    if not plan or (expected is not None and len(plan) != expected) or not distributed.same_everywhere(len(plan)):
-        raise PartError(
-            f"the sampler {name} planned {len(plan)} batches where {expected or 'at least one'} were promised"
-        )
-    world, rank = distributed.world(), distributed.rank()
-    if min(len(rows) for rows in plan) < world:
-        raise PartError(f"a batch of {min(len(rows) for rows in plan)} rows cannot be shared by {world} processes")
-    return [rows[: len(rows) // world * world].reshape(world, -1)[rank] for rows in plan]
-
-
 def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay; biases, norms and temperatures (fewer than two axes) do not."""
     held = [p for p in module.parameters() if p.requires_grad]
@@ -226,13 +207,14 @@ def _save(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
     average: dict[str, Tensor],
+    seen: dict[str, Tensor],
     identity: dict[str, Any],
     step: int,
     averaged: int,
     history: list[dict[str, Any]],
 ) -> None:
     tensors = {f"whole.{name}": x for name, x in whole.state_dict().items()}
-    tensors |= {f"average.{name}": x for name, x in average.items()} | checkpoint.optimizer_tensors(optimizer)
+    tensors |= {f"average.{name}": x for name, x in average.items()} | checkpoint.optimizer_tensors(optimizer) | seen
     position = {k: schedule.state_dict()[k] for k in ("last_epoch", "_step_count", "_last_lr")}
     facts = {"identity": identity, "step": step, "averaged": averaged, "history": history, "schedule": position}
     checkpoint.save(folder, tensors, facts)

@@ -38,12 +38,17 @@ def build(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
     return nn.ModuleDict({"query": query, "document": tower("document", shared)})
 
 
+def blocks(inputs: Inputs, rows: np.ndarray) -> list[np.ndarray]:
+    """Rows in nearly equal parts of at most `inputs.chunk`."""
+    return np.array_split(rows, max(1, math.ceil(len(rows) / inputs.chunk)))
+
+
 @torch.no_grad()
 def encoded(network: nn.Module, inputs: Inputs, rows: np.ndarray, device: torch.device) -> Tensor:
     """[n, d] vectors of some rows, in evaluation mode and without augmentation."""
     training = network.training
     network.eval()
-    parts = np.array_split(rows, max(1, math.ceil(len(rows) / inputs.chunk)))
-    vectors = torch.cat([network(inputs.batch(part, seed=None).to(device)).float() for part in parts])
+    parts = [network(inputs.batch(part, seed=None).to(device)).float() for part in blocks(inputs, rows)]
+    vectors = torch.cat(parts)
     network.train(training)
     return vectors

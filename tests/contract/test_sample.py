@@ -50,6 +50,10 @@ def _empty_when_small(keys: SampleKeys, *, seed: int, epoch: int, batch_size: in
     return list(itertools.islice(cut(order, batch_size), len(keys) // batch_size))
 
 
+def _by_frozen_features(keys: SampleKeys, *, seed: int, epoch: int, batch_size: int) -> list[np.ndarray]:
+    return cut(np.argsort(keys.extra["topic_vectors"].argmax(1), kind="stable"), batch_size)
+
+
 @pytest.mark.parametrize(
     ("check", "wrong"),
     [
@@ -62,6 +66,10 @@ def _empty_when_small(keys: SampleKeys, *, seed: int, epoch: int, batch_size: in
         (contract.check_small_collections, _empty_when_small),
         (contract.check_disjoint, _right),
         (contract.check_topics, _right),
+        (contract.check_looks_at_the_vectors, _right),
+        (contract.check_looks_at_the_vectors, _by_frozen_features),
+        (contract.check_missing_vectors_are_said, _right),
+        (contract.check_spoilt_vectors_are_said, _right),
     ],
 )
 def test_each_check_can_fail(check, wrong) -> None:

@@ -151,7 +151,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, full_disk: Any) -
 
 @pytest.mark.parametrize("name", [n for n, c in cards("sample").items()])
 def test_every_sampler_trains(name: str) -> None:
-    assert np.isfinite(fit(SMALL.but(sample=name, epochs=1), pairs()).history[0]["query"])
+    assert np.isfinite(fit(SMALL.but(sample=name), pairs()).history[-1]["query"])
 
 
 @pytest.mark.parametrize("name", [n for n, c in cards("objective").items()])

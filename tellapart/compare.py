@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ def compare(
     base: Recipe | None = None,
     seeds: int = 5,
     figure: str = "nDCG@10",
+    columns: Mapping[str, str] | None = None,
     out: str | Path = Path("runs/compare"),
     stop_early: bool = True,
     cache: str | Path | None = None,
@@ -73,6 +74,7 @@ def compare(
         tries: changes of the base recipe: `objective=dcl`, or several at once: `relate=gist-embed + batch_size=512`.
         base: None: plain InfoNCE.
         figure: which figure is compared (`R@1`, `R@10`, `nDCG@10`), as the mean of both directions.
+        columns: role -> column, where the names do not say it.
         out: folder of results and of the report.
 
     Raises:
@@ -86,7 +88,7 @@ def compare(
     variants = [Variant(BASE, base, [], []), *(Variant(text, changed(base, text), [], []) for text in tries)]
     if len({v.recipe.hash for v in variants}) != len(variants):
         raise PartError("two of the variants are the same recipe (or equal to the base); leave one out")
-    collection = prepare(source, seed=base.seed, cache=cache, stages=stages)
+    collection = prepare(source, seed=base.seed, columns=columns, cache=cache, stages=stages)
     out.mkdir(parents=True, exist_ok=True)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
     documents = all_documents(source, collection, cache=cache, stages=stages)

@@ -16,6 +16,9 @@ def compare(
     ],
     base: Annotated[Path | None, typer.Option("--base", help="The recipe to compare with (TOML).")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="field=value of the base recipe.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="role=column, such as text=comment; again for more.")
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="How many splits and seeds.")] = 5,
     figure: Annotated[str, typer.Option("--figure", help="R@1, R@10 or nDCG@10.")] = "nDCG@10",
     out: Annotated[Path, typer.Option("--out", help="Where results are kept.")] = Path("runs/compare"),
@@ -43,6 +46,7 @@ def compare(
             base=recipe,
             seeds=seeds,
             figure=figure,
+            columns=_say.roles(column),
             out=out,
             stop_early=not all_seeds,
             stages=stages,

@@ -26,21 +26,14 @@ def run(
 ) -> None:
     """Read, curate, split, embed, train, measure, index and report."""
     from tellapart.cli import _say
-    from tellapart.core.errors import TellapartError
     from tellapart.recipe import PLAIN, Recipe
     from tellapart.run import run as everything
 
     made = Recipe.from_toml(recipe) if recipe else PLAIN if change else None
     for assignment in change or []:
         made = (made or PLAIN).changed_by(assignment)
-    columns = {}
-    for pair in column or []:
-        role, sign, name = pair.partition("=")
-        if not sign:
-            raise TellapartError(f"write --column as role=column, not {pair!r}")
-        columns[role] = name
     with _say.stages() as stages:
-        report = everything(path, out=out, recipe=made, seed=seed, columns=columns or None, stages=stages)
+        report = everything(path, out=out, recipe=made, seed=seed, columns=_say.roles(column), stages=stages)
     _say.show(report, as_json=json)
     if not json:
         where = "" if out == Path("runs/latest") else f" --run {out}"

@@ -229,6 +229,8 @@ class TrainData:
             digest.update(self.negative.fingerprint().encode())
         for x in held:
             digest.update(b"-" if x is None else x.contiguous().numpy().tobytes())
+        for name in sorted(self.extra):
+            digest.update(name.encode() + np.ascontiguousarray(self.extra[name]).tobytes())
         return digest.hexdigest()[:16]
 
 

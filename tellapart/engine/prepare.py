@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tellapart.core.collection import Collection, Side
-from tellapart.core.errors import PartError
+from tellapart.core.errors import DataError, PartError
 from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Progress, Silence, Stages
 from tellapart.engine.embed import embed, items_of
@@ -158,6 +158,8 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         data = replace(data, guide=_guide(collection, vectors))
     if "topics" in wanted:
         data.extra["topic_vectors"] = vectors["query"]
+    if "places" in wanted and (places := _places(collection)) is not None:
+        data.extra["place_vectors"] = places
     if "teacher-margin" in wanted:
         data.extra["teacher_margin"] = _margin(data)
     return data
@@ -170,6 +172,31 @@ def _given(collection: Collection) -> torch.Tensor | None:
         return None
     there = np.stack([collection[column].is_valid().to_numpy() for column in columns], 1)
     return torch.from_numpy(np.where(there, there.cumsum().reshape(there.shape) - 1, -1)) if there.any() else None
+
+
+def _places(collection: Collection) -> np.ndarray | None:
+    """[n, 3] float32 points on the unit globe, whose inner product falls with their distance; None without columns.
+
+    Raises:
+        DataError: a row that is nowhere.
+    """
+    if not {"latitude", "longitude"} <= set(collection.columns):
+        return None
+    degrees = []
+    for name, most in (("latitude", 90.0), ("longitude", 180.0)):
+        try:
+            x = np.asarray(collection.values(name), dtype=np.float64)
+        except (TypeError, ValueError):
+            x = np.full(len(collection), np.nan)
+        wrong = np.flatnonzero(~(np.abs(x) <= most))
+        if len(wrong):
+            raise DataError(
+                f"column {name!r} must hold degrees from -{most:g} to {most:g} in every row, and {len(wrong)} of "
+                f"{len(x)} do not, the first being {collection.values(name)[wrong[0]]!r}; mend or remove the column"
+            )
+        degrees.append(np.radians(x))
+    a, b = degrees
+    return np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], 1).astype(np.float32)
 
 
 def _guide(collection: Collection, vectors: FeaturesBySide) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,6 +21,7 @@ from tellapart.engine import distributed
 from tellapart.engine.fit import Fitted, fit
 from tellapart.engine.inputs import Features, TrainData
 from tellapart.engine.planning import Planner
+from tellapart.engine.session import Run
 from tellapart.recipe import Recipe
 
 LOOKING = [name for name, card in cards("sample").items() if "vectors" in card.traits]
@@ -41,7 +42,13 @@ def same_bits(a: Fitted, b: Fitted) -> bool:
     return all(np.array_equal(a.state[s][k], b.state[s][k]) for s in a.state for k in a.state[s])
 
 
-def moved(run: Any, by: float) -> None:
+def looking(**recipe: Any) -> Run:
+    run = small_run(**recipe)
+    run.data.extra["topic_vectors"] = run.data.query.x.numpy()
+    return run
+
+
+def moved(run: Run, by: float) -> None:
     with torch.no_grad():
         for p in run.towers.parameters():
             p += by * torch.arange(p.numel()).view_as(p).remainder(3)
@@ -62,7 +69,7 @@ def test_the_epochs_that_are_looked_at() -> None:
 
 @pytest.mark.parametrize("name", LOOKING)
 def test_vectors_are_made_when_a_refresh_begins_and_never_between(name: str) -> None:
-    run = small_run(sample=name + ONCE_OF_FOUR, batch_size=8)
+    run = looking(sample=name + ONCE_OF_FOUR, batch_size=8)
     planner, shown = Planner(run), []
     sampler = planner._sampler
     planner._sampler = lambda keys, **options: shown.append(keys.query) or sampler(keys, **options)
@@ -77,7 +84,7 @@ def test_vectors_are_made_when_a_refresh_begins_and_never_between(name: str) -> 
 
 @pytest.mark.parametrize("name", LOOKING)
 def test_looking_leaves_the_towers_and_the_random_state_as_they_were(name: str) -> None:
-    run = small_run(sample=name, batch_size=8)
+    run = looking(sample=name, batch_size=8)
     planner = Planner(run)
     planner.plan(4)
     again = Planner(run)
@@ -92,7 +99,7 @@ def test_looking_leaves_the_towers_and_the_random_state_as_they_were(name: str) 
 
 @pytest.mark.parametrize("name", LOOKING)
 def test_a_restored_planner_goes_on_with_the_same_plans(name: str) -> None:
-    run = small_run(sample=name + ONCE_OF_FOUR, batch_size=8)
+    run = looking(sample=name + ONCE_OF_FOUR, batch_size=8)
     planner, plans, kept = Planner(run), [], []
     for epoch in range(6):
         plans.append(flat(planner.plan(epoch)))
@@ -138,7 +145,7 @@ def _plans() -> dict[str, list[list[list[int]]]]:
     """Plans of six epochs with towers that move, as one list of global batches, whoever holds a piece of them."""
     found = {}
     for name in LOOKING:
-        run = small_run(sample=name + "(start=1, refresh=2)", batch_size=8)
+        run = looking(sample=name + "(start=1, refresh=2)", batch_size=8)
         run.data.query.chunk = run.data.document.chunk = 9
         planner, plans = Planner(run), []
         for epoch in range(6):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.core.errors import TellapartError
+from tellapart.core.errors import PartError, TellapartError
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Progress
 from tellapart.engine import checkpoint, distributed, towers
@@ -92,6 +92,11 @@ def _fit(
 ) -> Fitted:
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chain = Chain.of(recipe.objective, relate=recipe.relate, augment=recipe.augment)
+    if chain.mates and data.same_space:
+        raise PartError(
+            f"augment={recipe.augment!r} mixes the two halves of a pair, and here both are one column: leave it out, "
+            "or give pairs of two columns"
+        )
     cache = GradCache(cache_rows) if cache_rows else None
     run = Run(recipe, data, towers.build(recipe, data), chain, seed, place, cache=cache)
     strategy: nn.Module = make("strategy", recipe.strategy)

@@ -88,7 +88,9 @@ class Pairing:
         if self.bank is None or self.bank_keys is None:
             return self
         if self.cols:
-            raise PartError(f"a bank has no {', '.join(self.cols)}: a guide cannot be used together with a queue")
+            raise PartError(
+                f"a bank has no {', '.join(self.cols)}: neither a guide nor m2-mix can be used together with a queue"
+            )
         k, keys = torch.cat([self.k, self.bank]), Keys.cat(self.col_keys, self.bank_keys)
         return replace(self, k=k, col_keys=keys, bank=None, bank_keys=None)
 
@@ -99,6 +101,7 @@ class Chain:
 
     Attributes:
         rowwise: whether everything in the chain looks at one row at a time, so that blocks are enough.
+        mates: whether an augmentation wants the other half of each column's pair, as `cols["mate"]`.
     """
 
     objective: Callable[..., Tensor]
@@ -106,6 +109,7 @@ class Chain:
     relate: tuple[Callable[..., Relation], ...] = ()
     rowwise: bool = True
     reduces: bool = False
+    mates: bool = False
 
     @staticmethod
     def of(objective: str, *, relate: str = "", augment: str = "") -> Chain:
@@ -120,6 +124,7 @@ class Chain:
             make_chain("relate", relate),
             rowwise="rowwise" in card.traits and all("rowwise" in c.traits for c in relates),
             reduces="batch" in card.traits,
+            mates=any("mates" in c.traits for c in chain_cards("augment", augment)),
         )
 
     def __call__(self, enc: Encoded, *, draws: RowDraws) -> tuple[Tensor, Tensor]:

@@ -73,6 +73,8 @@ class Run:
                 rows={"guide_q": guide_q[index].to(self.device)},
                 cols={"guide_k": guide_k[index].to(self.device)},
             )
+        if self.chain.mates:
+            pairs = replace(pairs, cols={**pairs.cols, "mate": q})
         if self.data.negatives is None or reverse:
             return pairs
         side = "document" if self.data.negative is None else "negative"

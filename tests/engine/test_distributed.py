@@ -37,7 +37,7 @@ def _gradients(objective: str, relate: str, augment: str) -> list[torch.Tensor]:
     q, k = (normalize(t(v[share]), dim=1) for t, v in zip(towers, (x, y), strict=True))
     keys = Keys(share, share // 2, share % 20)
     guide = (normalize(x[share], dim=1), normalize(y[share], dim=1))
-    rows, cols = {"teacher": teacher[share], "guide_q": guide[0]}, {"guide_k": guide[1]}
+    rows, cols = {"teacher": teacher[share], "guide_q": guide[0]}, {"guide_k": guide[1], "mate": q}
     chain = Chain.of(objective, relate=relate, augment=augment)
     chain.loss(Pairing(q, k, keys, keys, rows=rows, cols=cols), seed=11, block_rows=3).backward()
     parameters = [p for t in towers for p in t.parameters()]

@@ -38,7 +38,7 @@ def pairing(n: int = 37, d: int = 8, *, seed: int = 0, own: bool = False) -> Pai
     held = {"own": k[torch.randint(0, n, (n, 2), generator=g)].detach().requires_grad_(), "own_neg": torch.ones(n, 2)}
     teacher = torch.rand(n, n + (2 if own else 0), generator=g, dtype=torch.float64)
     guide = torch.nn.functional.normalize(torch.randn(n, 4, generator=g), dim=1)
-    extras = {"rows": {"teacher": teacher, "guide_q": guide}, "cols": {"guide_k": guide.flip(0)}}
+    extras = {"rows": {"teacher": teacher, "guide_q": guide}, "cols": {"guide_k": guide.flip(0), "mate": k.roll(1, 0)}}
     return Pairing(q, k, keys, keys, **extras, **(held if own else {}))
 
 

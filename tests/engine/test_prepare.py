@@ -12,6 +12,7 @@ from tellapart.core.parts import make
 from tellapart.core.relation import Keys
 from tellapart.engine.fit import fit, untrained
 from tellapart.engine.inputs import Features, TrainData
+from tellapart.engine.memory import Chain
 from tellapart.engine.prepare import features, train_data
 from tellapart.engine.session import Run
 from tellapart.engine.towers import build
@@ -53,7 +54,7 @@ def test_given_negatives_are_the_rows_own_and_train(tmp_path: Path) -> None:
     assert data.fingerprint() != without.fingerprint()
     with_them, plain = fit(SMALL, data), fit(SMALL, without)
     assert not np.array_equal(with_them.state["query"]["skip.weight"], plain.state["query"]["skip.weight"])
-    run = Run(SMALL, data, build(SMALL, data), None, 0, torch.device("cpu"))  # type: ignore[arg-type]
+    run = Run(SMALL, data, build(SMALL, data), Chain.of(SMALL.objective), 0, torch.device("cpu"))
     rows = np.array([1, 0])
     pairing = run.pairing(run.encode("query", rows), run.encode("document", rows), rows)
     assert pairing.own is not None and pairing.own_neg is not None

@@ -12,7 +12,11 @@ from tellapart.core.draws import RowDraws
 from tellapart.core.encoded import Encoded
 from tellapart.core.errors import PartError
 from tellapart.core.parts import make
-from tellapart.core.relation import Relation
+from tellapart.core.relation import Keys, Relation
+from tellapart.engine.fit import fit
+from tellapart.engine.inputs import Features, TrainData
+from tellapart.engine.memory import Chain, Pairing
+from tellapart.recipe import Recipe
 
 
 def test_query_mixes_score_higher_than_what_they_were_mixed_from():
@@ -109,3 +113,37 @@ def test_pixel_parts_compose():
 def test_options_out_of_their_bounds_are_refused(spec):
     with pytest.raises(PartError):
         make("augment", spec)
+
+
+class TestBothHalves:
+    """m2-mix wants the other half of each column's pair: training supplies it, or says why it cannot."""
+
+    def test_the_chain_is_told(self):
+        assert Chain.of("infonce", augment="mochi|m2-mix").mates and not Chain.of("infonce", augment="mochi").mates
+
+    def test_without_halves_it_says_what_is_missing(self):
+        enc = block()
+        with pytest.raises(PartError, match="m2-mix needs 'mate'"):
+            make("augment", "m2-mix")(enc, rng=draws_of(enc))
+
+    def test_training_supplies_them_and_chunks_are_the_whole(self):
+        q, k = (torch.nn.functional.normalize(torch.randn(12, 5, dtype=torch.float64), dim=1) for _ in range(2))
+        keys = Keys(*(torch.arange(12) for _ in range(3)))
+        chain, found = Chain.of("infonce", augment="m2-mix(hardest=4)|positive-extrapolation"), []
+        for rows in (5, 12):
+            leaves = [x.clone().requires_grad_() for x in (q, k)]
+            pairs = Pairing(*leaves, keys, keys, cols={"mate": leaves[0]})
+            loss = chain.loss(pairs, seed=3, block_rows=rows)
+            loss.backward()
+            found.append([loss.detach(), *(x.grad for x in leaves)])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b)
+
+    @pytest.mark.parametrize(("change", "said"), [({}, "both are one column"), ({"strategy": "moco"}, "a queue")])
+    def test_collections_and_strategies_it_cannot_serve_are_refused(self, change, said):
+        item = torch.arange(40)
+        x = Features(np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32))
+        y = x if not change else Features(np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32))
+        data = TrainData(x, y, Keys(item, item, item), not change)
+        with pytest.raises(PartError, match=said):
+            fit(Recipe.of({"augment": "m2-mix", "epochs": 1, "batch_size": 8, **change}), data)

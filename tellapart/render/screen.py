@@ -20,7 +20,8 @@ STYLES = {"warning": "yellow", "warn": "yellow", "verdict": "bold", "next": "cya
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
-LONGEST_WORD = 16
+LONGEST_WORD = 24
+WORD_IN_PARTS = 16
 MOST_NAME = 60
 MOST_FACT = 100
 
@@ -112,7 +113,7 @@ def _folded(shown: Line, value: Any) -> Line:
 def _parted(words: str) -> str:
     """Long words with room to be folded at: `objective= triplet(margin=0.3)`."""
     return " ".join(
-        w if len(w) <= LONGEST_WORD else w.replace("=", "= ", 1).replace("(", " (") for w in words.split(" ")
+        w if len(w) <= WORD_IN_PARTS else w.replace("=", "= ", 1).replace("(", " (") for w in words.split(" ")
     )
 
 

@@ -87,7 +87,8 @@ def test_a_wrong_verb_is_answered_with_a_near_one():
 def test_a_mistake_is_one_line_and_exit_code_2():
     ran = process("explain", "inofnce")
     assert ran.returncode == 2 and ran.stdout == ""
-    assert ran.stderr == "tellapart: there is no part named 'inofnce'; did you mean infonce?\n"
+    assert ran.stderr.startswith("tellapart: there is no part named 'inofnce'; did you mean infonce")
+    assert ran.stderr.count("\n") == 1
 
 
 def test_a_reader_that_goes_away_is_no_failure():

@@ -1,12 +1,15 @@
 """Top-100 mining against the bare matrix product, and against sentence-transformers' `mine_hard_negatives`.
 
-    python benchmarks/mining.py [--items 100000] [--peer-items 20000] [--repeats 3]
+    python benchmarks/mining.py [--items 100000] [--peer-items 20000] [--repeats 3] [--cache runs/benchmarks]
 
 1. `mine` over all items, all rules on. After each block of queries the bare product of the same block (the same blocks
    of columns, one buffer, nothing kept) is timed: ratios are block by block, within seconds of each other.
 2. Memory: the most that a process takes beyond its data, for two sizes of block.
 3. `mine_hard_negatives` on the same vectors by a model whose encoder looks them up, without and with FAISS; the same
    depth, margin and number of negatives, ending in a table of negatives on both sides.
+4. `mine` through `ivf`, building it included: the words of WordNet's synsets (Debian's wordnet-base) mined among their
+   glosses, embedded by MiniLM once into the cache; and the planted vectors. How much of the exact answer is found is
+   counted over some of the queries; sentence-transformers mines the same vectors once, without and with FAISS.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from tellapart.engine.mine import mine, summary
 from tellapart.engine.topk import ROWS
 
 DIM, DEPTH, KEEP, MARGIN = 384, 100, 10, 0.05
+PROBE = 64
+QUERIES_OF_RECALL = 8 * ROWS
 
 
 def planted(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -153,6 +158,74 @@ def theirs(q, k, data, use_faiss):
         )
 
 
+def glosses(n: int, cache: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Unit vectors of the words of `n` synsets and of their glosses, drawn with a fixed seed; None without WordNet."""
+    from tellapart.core.errors import TellapartError
+    from tellapart.core.parts import make
+    from tellapart.data import shipped
+    from tellapart.engine.embed import embed
+
+    try:
+        found = shipped.wordnet()
+    except TellapartError:
+        return None
+    found = found.take(np.random.default_rng(0).permutation(len(found))[:n])
+    encoder = make("encode", "minilm")
+    words, told = (np.array(embed(found, name, encoder, cache=cache)) for name in ("anchor", "gloss"))
+    return words, told
+
+
+def through_cells(q, k, repeats: int, peer: bool) -> dict:
+    """Mining through `ivf` from the vectors on: build and search; what it finds of the exact answer."""
+    from tellapart.core.parts import make
+
+    names = [f"{i:07d}" for i in range(len(k))]
+    known = {"query_ids": None, "document_ids": names, "query_groups": None, "document_groups": None}
+    mining = {"positives": np.arange(len(q)), "depth": DEPTH, "keep": KEEP, "margin": MARGIN}
+    known["query_ids"] = [f"q{i:07d}" for i in range(len(q))]
+    builds, whole = [], []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        index = make("index", "ivf", probe=PROBE)
+        index.add(names, k)
+        index.search(q[:1], DEPTH)
+        builds.append(time.perf_counter() - start)
+        table = mine(q, k, **known, **mining, index=index)
+        whole.append(time.perf_counter() - start)
+    some = min(QUERIES_OF_RECALL, len(q))
+    known["query_ids"], mining["positives"] = known["query_ids"][:some], np.arange(some)
+    exact = mine(q[:some], k, **known, **mining)
+    row = {
+        "items": len(k),
+        "index": f"ivf(probe={PROBE})",
+        "cells": index.cells or int(3 * len(k) ** 0.5),
+        "seconds": spread(whole, 2),
+        "of these to build": spread(builds, 2),
+        f"recall@{DEPTH}": found_of(exact, table),
+        "recall of kept negatives": found_of(exact.filter(exact["kept"]), table.filter(table["kept"])),
+        "queries of recall": some,
+    }
+    if peer:
+        from datasets import Dataset
+
+        data = Dataset.from_dict(
+            {"anchor": [f"q{i}" for i in range(len(q))], "positive": [f"d{i}" for i in range(len(k))]}
+        )
+        for name, use_faiss in (("sentence-transformers", False), ("sentence-transformers with FAISS", True)):
+            start = time.perf_counter()
+            theirs(q, k, data, use_faiss)
+            seconds = time.perf_counter() - start
+            row[name] = {"seconds": round(seconds, 2), "times faster": spread([seconds / t for t in whole], 2)}
+    return row
+
+
+def found_of(exact, table) -> float:
+    """Share of the pairs of one table that stand in another."""
+    span = int(max(exact["document"].to_numpy().max(), table["document"].to_numpy().max())) + 1
+    pairs, others = (t["query"].to_numpy().astype(np.int64) * span + t["document"].to_numpy() for t in (exact, table))
+    return round(float(np.isin(pairs, others[others < (int(pairs.max()) // span + 1) * span]).mean()), 4)
+
+
 def against_the_peer(n: int, repeats: int) -> dict:
     from datasets import Dataset
 
@@ -189,6 +262,7 @@ def main() -> None:
     options.add_argument("--items", type=int, default=100_000)
     options.add_argument("--peer-items", type=int, nargs="*", default=[20_000])
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--cache", type=Path, default=Path(__file__).parent.parent / "runs" / "benchmarks")
     options.add_argument("--child", type=int, nargs=3)
     given = options.parse_args()
     if given.child:
@@ -196,6 +270,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         product = against_the_product(given.items, Path(folder))
+    real = glosses(given.items, given.cache)
+    cells = {"planted": through_cells(*planted(given.items), 1, peer=real is None)}
+    if real is not None:
+        cells["wordnet words among glosses"] = through_cells(*real, given.repeats, peer=True)
     found = {
         "what": f"top-{DEPTH} mining of {DIM}-d vectors, {KEEP} negatives, margin {MARGIN}",
         "to reach": {"ratio to the product": 1.5, "times faster than sentence-transformers": 5},
@@ -209,6 +287,7 @@ def main() -> None:
             "MiB of the whole matrix of scores": round(given.items**2 * 4 / 2**20),
         },
         "against sentence-transformers": [against_the_peer(n, given.repeats) for n in given.peer_items],
+        "through ivf": cells,
     }
     write("mining", json.loads(json.dumps(found)), ["numpy", "pyarrow", "torch", "faiss-cpu", "sentence-transformers"])
 

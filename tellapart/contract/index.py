@@ -89,6 +89,18 @@ def check_hits(build: Build) -> None:
     assert (np.diff(hits.scores, axis=1) <= 0).all(), "hits are not sorted by falling score"
 
 
+def check_places(build: Build) -> None:
+    """An index that gives places in its ids (`search_places`, for many queries) gives those of its hits."""
+    index, ids, _, queries = filled(build, 12)
+    if not hasattr(index, "search_places"):
+        return
+    index.delete(ids[::7])
+    hits, (scores, places) = index.search(queries, K), index.search_places(queries, K)
+    assert places.shape == hits.ids.shape, f"places have the shape {places.shape}"
+    assert (index.ids[places] == hits.ids).all(), "places are not those of the ids that are found"
+    assert (scores == hits.scores).all(), "places come with other scores than ids"
+
+
 def check_lengths_do_not_count(build: Build) -> None:
     """Longer vectors and queries give the same cosines."""
     ids, z, queries = planted(2)
@@ -277,6 +289,7 @@ def checks(card: Card) -> list[Check]:
     return [
         check_recall_of(stated_recall(card)),
         check_hits,
+        check_places,
         check_lengths_do_not_count,
         check_ties_of(stated_recall(card) == 1),
         check_batch_mates_do_not_count,

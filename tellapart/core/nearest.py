@@ -15,7 +15,7 @@ import numpy as np
 
 COLUMNS = 4096
 ROUNDING = 2.0**-24
-PAIRS_A_CHUNK = 8192
+PAIRS_A_CHUNK = 256
 NUMBERS_TO_OVERLAP = 1_000_000
 
 
@@ -76,7 +76,7 @@ def nearest(
         return np.empty((n, max(k, 0)), np.float32), np.empty((n, max(k, 0)), np.int64)
     q = np.ascontiguousarray(q, np.float32)
     band = 2 * resolution(q, longest_row(parts) if longest is None else longest)
-    pool = _Pool(n, k, band, ranks)
+    pool = Pool(n, k, band, ranks)
     turns = 2 if n * columns >= NUMBERS_TO_OVERLAP else 1
     buffers = [np.empty(n * max(columns, pool.first), np.float32) for _ in range(turns)]
     passing = np.empty(n * max(columns, pool.first), bool)
@@ -86,14 +86,15 @@ def nearest(
         if kept is not None and not kept.any():
             return
         if not pool.full:
-            pool.merge_whole(np.arange(n), s.copy() if kept is None else np.where(kept, s, -np.inf), start)
+            numbers = np.broadcast_to(np.arange(start, start + s.shape[1]), s.shape)
+            pool.merge_whole(np.arange(n), s if kept is None else np.where(kept, s, -np.inf), numbers)
             return
         above = np.greater_equal(s, pool.cut, out=passing[: s.size].reshape(s.shape))
         if kept is not None:
             above &= kept
         pool.merge(s, above, start)
 
-    with _worker(turns > 1) as do:
+    with worker(turns > 1) as do:
         waiting: Any = None
         for turn, (start, block) in enumerate(_blocks(parts, pool.first, columns)):
             s = buffers[turn % turns][: n * len(block)].reshape(n, len(block))
@@ -107,7 +108,7 @@ def nearest(
 
 
 @contextmanager
-def _worker(wanted: bool) -> Iterator[Callable[..., Any]]:
+def worker(wanted: bool) -> Iterator[Callable[..., Any]]:
     """A thread that selects while the next block is multiplied; blocks are selected in their order all the same."""
     if not wanted:
         yield lambda call, *arguments: call(*arguments)
@@ -145,8 +146,16 @@ def _blocks(parts: Sequence[np.ndarray], first: int, columns: int) -> Iterator[t
             seen += len(block)
 
 
-class _Pool:
-    """For each row the candidates that may still be among the best k."""
+class Pool:
+    """For each row the candidates that may still be among the best k.
+
+    Args:
+        n: rows.
+        band: [n, 1] float32, how far apart two scores of a row are to be told apart for certain.
+        ranks: who comes first among equal scores, by column; None: the column number.
+
+    `cut` [n, 1] is the least score that still counts; it rises as candidates come in.
+    """
 
     def __init__(self, n: int, k: int, band: np.ndarray, ranks: np.ndarray | None) -> None:
         self.k, self.band, self.ranks = k, band, ranks
@@ -164,35 +173,49 @@ class _Pool:
         if not len(flat):
             return
         rows, columns = np.divmod(flat, s.shape[1])
-        more = np.bincount(rows, minlength=len(s))
+        self.add(rows, start + columns, s.ravel()[flat])
+
+    def add(self, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
+        """Take in single entries, sorted by row; no column may come twice to a row."""
+        more = np.bincount(rows, minlength=len(self.count))
         if (self.count + more > self.width).any():
-            self.prune()
-            values = s.ravel()[flat]
-            still = values >= self.cut[rows, 0]
-            flat, rows, columns = flat[still], rows[still], columns[still]
-            more = np.bincount(rows, minlength=len(s))
+            self.prune(np.flatnonzero(2 * (self.count + more) > self.width))
+            still = scores >= self.cut[rows, 0]
+            rows, columns, scores = rows[still], columns[still], scores[still]
+            more = np.bincount(rows, minlength=len(self.count))
             crowded = self.count + more > self.width
             if crowded.any():
-                self.merge_whole(np.flatnonzero(crowded), np.where(above[crowded], s[crowded], -np.inf), start)
-                quiet = ~crowded[rows]
-                flat, rows, columns = flat[quiet], rows[quiet], columns[quiet]
+                inside = crowded[rows]
+                self._add_many(np.flatnonzero(crowded), rows[inside], columns[inside], scores[inside], more[crowded])
+                rows, columns, scores = rows[~inside], columns[~inside], scores[~inside]
                 more[crowded] = 0
         place = self.count[rows] + np.arange(len(rows)) - (np.cumsum(more) - more)[rows]
-        self.scores[rows, place] = s.ravel()[flat]
-        self.columns[rows, place] = start + columns
+        self.scores[rows, place] = scores
+        self.columns[rows, place] = columns
         self.count += more
 
-    def merge_whole(self, rows: np.ndarray, s: np.ndarray, start: int) -> None:
-        """Take in whole rows of a block, however many of their entries count."""
-        columns = np.broadcast_to(np.arange(start, start + s.shape[1]), s.shape)
+    def _add_many(
+        self, crowded: np.ndarray, rows: np.ndarray, columns: np.ndarray, scores: np.ndarray, more: np.ndarray
+    ) -> None:
+        """Take in more entries of some rows than there is room for."""
+        s = np.full((len(crowded), int(more.max())), -np.inf, np.float32)
+        c = np.full(s.shape, -1, np.int64)
+        row = np.searchsorted(crowded, rows)
+        place = np.arange(len(rows)) - (np.cumsum(more) - more)[row]
+        s[row, place], c[row, place] = scores, columns
+        self.merge_whole(crowded, s, c)
+
+    def merge_whole(self, rows: np.ndarray, s: np.ndarray, columns: np.ndarray) -> None:
+        """Take in whole rows [r, any] of scores and their columns, however many count; -inf is filling."""
         used = int(self.count[rows].max())
         s = np.concatenate([self.scores[rows, :used], s], 1)
         self._replace(rows, s, np.concatenate([self.columns[rows, :used], columns], 1))
 
-    def prune(self) -> None:
-        """Drop what cannot be among the best k any more."""
-        used = int(self.count.max())
-        self._replace(np.arange(len(self.count)), self.scores[:, :used].copy(), self.columns[:, :used].copy())
+    def prune(self, rows: np.ndarray | None = None) -> None:
+        """Drop what cannot be among the best k any more, in these rows or in all."""
+        rows = np.arange(len(self.count)) if rows is None else rows
+        used = int(self.count[rows].max())
+        self._replace(rows, self.scores[rows, :used], self.columns[rows, :used])
 
     def _replace(self, rows: np.ndarray, s: np.ndarray, columns: np.ndarray) -> None:
         band = self.band[rows]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tellapart.core.errors import DataError, near
 from tellapart.core.hits import Hits
-from tellapart.core.nearest import COLUMNS, exact_scores, nearest, take
+from tellapart.core.nearest import COLUMNS, PAIRS_A_CHUNK, exact_scores, nearest, take
 
 Filter = Iterable[str] | Callable[[np.ndarray], np.ndarray]
 
@@ -39,6 +39,8 @@ class VectorIndex:
     `_write` and `_read` (its own files). Whatever it proposes is compared again exactly in float32, and never are
     fewer than k found where k exist.
     """
+
+    queries_a_block = QUERIES_A_BLOCK
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
@@ -136,11 +138,16 @@ class VectorIndex:
         Raises:
             DataError: k below 1, another width, a query of zeros or with a value that is not finite.
         """
-        return self._search(z, k, self._allowed(filter), self._block)
+        return self._hits(*self._search(z, k, self._allowed(filter), self._block))
+
+    def search_places(self, z: np.ndarray, k: int, *, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """`search`, giving scores [queries, k] and int64 places in `ids` [queries, k]: no strings, for many queries."""
+        rows, scores = self._search(z, k, self._allowed(filter), self._block)
+        return scores, (np.cumsum(self._alive) - 1)[rows]
 
     def search_exactly(self, z: np.ndarray, k: int) -> Hits:
         """What `search` would give if it compared every item: the oracle that recall is measured against."""
-        return self._search(z, k, self._alive, self._all_of)
+        return self._hits(*self._search(z, k, self._alive, self._all_of))
 
     def save(self, folder: str | Path) -> Path:
         """Write the index as a new version beside the one that is there, then make it the one that is read.
@@ -244,16 +251,20 @@ class VectorIndex:
         mask[[rows[i] for i in filter if i in rows]] = True
         return mask
 
-    def _search(self, z: np.ndarray, k: int, allowed: np.ndarray, find: Callable[..., Any]) -> Hits:
+    def _search(self, z: np.ndarray, k: int, allowed: np.ndarray, find: Callable[..., Any]) -> tuple[Any, Any]:
+        """Rows and scores [queries, k]."""
         if k < 1:
             raise DataError(f"k is {k}: ask for at least 1 item")
         z = self._checked(z, "queries")
         k = min(k, int(np.count_nonzero(allowed)))
         if k == 0 or not len(z):
-            return Hits(np.full((len(z), k), "", dtype="<U1"), np.full((len(z), k), -np.inf, np.float32))
-        blocks = [find(z[i : i + QUERIES_A_BLOCK], k, allowed) for i in range(0, len(z), QUERIES_A_BLOCK)]
-        rows = np.concatenate([r for r, _ in blocks])
-        return Hits(self._id_array[rows].astype(str), np.concatenate([s for _, s in blocks]))
+            return np.zeros((len(z), k), np.int64), np.full((len(z), k), -np.inf, np.float32)
+        size = self.queries_a_block
+        blocks = [find(z[i : i + size], k, allowed) for i in range(0, len(z), size)]
+        return np.concatenate([r for r, _ in blocks]), np.concatenate([s for _, s in blocks])
+
+    def _hits(self, rows: np.ndarray, scores: np.ndarray) -> Hits:
+        return Hits(self._id_array[rows].astype(str), scores)
 
     def _block(self, z: np.ndarray, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and scores of the k best of a block of queries."""
@@ -265,16 +276,25 @@ class VectorIndex:
         open_, wanted = np.arange(len(z)), k
         mask = None if count == total else allowed
         while len(open_):
-            found = self._candidates(z[open_], wanted, mask) if wanted < total else None
-            if found is None:
+            best = self._best(z[open_], wanted, k, mask) if wanted < total else None
+            if best is None:
                 rows[open_], scores[open_] = self._all_of(z[open_], k, allowed)
                 break
-            if mask is not None:
-                found = np.where((found >= 0) & mask[found], found, -1)
-            rows[open_], scores[open_] = self._exact(z[open_], found, k)
+            rows[open_], scores[open_] = best
             open_ = open_[(rows[open_] < 0).any(1)]
             wanted *= 4
         return rows, scores
+
+    def _best(
+        self, z: np.ndarray, wanted: int, k: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rows and scores [b, k] of the k best of `wanted` candidates, -1 as filling; None: compare with all."""
+        found = self._candidates(z, wanted, allowed)
+        if found is None:
+            return None
+        if allowed is not None:
+            found = np.where((found >= 0) & allowed[found], found, -1)
+        return self._exact(z, found, k)
 
     def _all_of(self, z: np.ndarray, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compare with all allowed rows; few of them are taken together first."""
@@ -295,8 +315,8 @@ class VectorIndex:
             rows = np.pad(rows, ((0, 0), (0, k - rows.shape[1])), constant_values=-1)
         scores = np.full(rows.shape, -np.inf, np.float32)
         query, place = np.nonzero(rows >= 0)
-        for start in range(0, len(query), 8192):
-            q, p = query[start : start + 8192], place[start : start + 8192]
+        for start in range(0, len(query), PAIRS_A_CHUNK):
+            q, p = query[start : start + PAIRS_A_CHUNK], place[start : start + PAIRS_A_CHUNK]
             scores[q, p] = exact_scores(z[q], take(self._parts, rows[q, p]))
         order = np.lexsort((self._order[rows], -scores), axis=-1)[:, :k]
         return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)

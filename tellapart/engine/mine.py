@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tellapart.core.errors import DataError
-from tellapart.core.nearest import exact_scores, longest_row, nearest
+from tellapart.core.nearest import PAIRS_A_CHUNK, exact_scores, longest_row, nearest
 from tellapart.core.progress import Progress
 from tellapart.core.report import Report, Table, Text
 from tellapart.engine.evaluate import Relevant, codes
@@ -50,6 +51,7 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_A_BATCH = 65_536
+COMPARED_ONE_BY_ONE = 16
 
 
 @dataclass(frozen=True)
@@ -65,32 +67,34 @@ class _Known:
 
     def rule(self, start: int, columns: np.ndarray) -> np.ndarray:
         """[b, depth] int8: the rule of each candidate as far as no score is needed; `KEPT` where none applies."""
-        b = len(columns)
-        rows = np.broadcast_to(np.arange(start, start + b)[:, None], columns.shape)
-        pairs = rows * self.documents + columns
+        stop = start + len(columns)
+        rows = np.arange(start, stop)[:, None]
         rule = np.full(columns.shape, KEPT, np.int8)
-        positive = self._positive_pairs(start, start + b)
+        query, positive = np.divmod(self._positive_pairs(start, stop), self.documents)
         if self.groups is not None:
             queries, documents = self.groups
             group = documents[columns]
-            near = (group == queries[rows]) & (group >= 0)
-            if len(positive):
-                span = int(documents.max(initial=0)) + 1
-                theirs = documents[positive % self.documents]
-                grouped = (positive // self.documents * span + theirs)[theirs >= 0]
-                near |= np.isin(rows * span + group, grouped) & (group >= 0)
-            rule[near] = GROUP
-        rule[np.isin(pairs, positive)] = POSITIVE
+            near = (group == queries[rows]) | _of_its_row(group, query - start, documents[positive])
+            if self.positives.targets is not None and len(self.groups_by_target):
+                targets = self.positives.targets[0][rows]
+                pairs = targets * (int(documents.max()) + 1) + group
+                at = np.searchsorted(self.groups_by_target, pairs).clip(max=len(self.groups_by_target) - 1)
+                near |= (self.groups_by_target[at] == pairs) & (targets >= 0)
+            rule[near & (group >= 0)] = GROUP
+        rule[_of_its_row(columns, query - start, positive)] = POSITIVE
         if self.positives.targets is not None:
             queries, documents = self.positives.targets
             rule[(queries[rows] == documents[columns]) & (queries[rows] >= 0)] = POSITIVE
         if self.ids is not None:
             rule[(self.ids[0][rows] == self.ids[1][columns]) & (self.ids[1][columns] >= 0)] = SELF
-        rule[np.isin(pairs, self.same)] = MARK
+        if len(self.same):
+            rule[np.isin(rows * self.documents + columns, self.same)] = MARK
         return rule
 
     def really_different(self, start: int, columns: np.ndarray) -> np.ndarray:
         """[b, depth] bool: marked by the user as different."""
+        if not len(self.different):
+            return np.zeros(columns.shape, bool)
         rows = np.arange(start, start + len(columns))[:, None]
         return np.isin(rows * self.documents + columns, self.different)
 
@@ -105,24 +109,57 @@ class _Known:
     def weakest(self, q: np.ndarray, k: np.ndarray, start: int, stop: int) -> np.ndarray:
         """[b] float32: score of the weakest positive other than the query itself; NaN where there is none."""
         out = np.full(stop - start, np.nan, np.float32)
-        if self.positives.targets is not None:
-            queries, documents = self.positives.targets
-            for row in range(start, stop):
-                rows = np.flatnonzero(documents == queries[row]) if queries[row] >= 0 else np.zeros(0, np.int64)
-                if self.ids is not None:
-                    rows = rows[self.ids[1][rows] != self.ids[0][row]]
-                if len(rows):
-                    vector = np.asarray(q[row], np.float32)
-                    out[row - start] = exact_scores(np.broadcast_to(vector, (len(rows), len(vector))), k[rows]).min()
-            return out
-        pairs = self._positive_pairs(start, stop)
-        queries, rows = np.divmod(pairs, self.documents)
-        if self.ids is not None:
-            other = self.ids[0][queries] != self.ids[1][rows]
-            queries, rows = queries[other], rows[other]
-        if len(rows):
-            np.fmin.at(out, queries - start, exact_scores(np.asarray(q[queries], np.float32), k[rows]))
+        for queries, rows in self._own_positives(start, stop):
+            if self.ids is not None:
+                other = self.ids[0][queries] != self.ids[1][rows]
+                queries, rows = queries[other], rows[other]
+            np.fmin.at(out, queries - start, _pair_scores(q, k, queries, rows, exact_scores))
         return out
+
+    def _own_positives(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(queries, documents) of the known positives, query after query, in pieces."""
+        if self.positives.targets is None:
+            yield np.divmod(self._positive_pairs(start, stop), self.documents)
+            return
+        documents, targets = self.by_target, self.positives.targets[0][start:stop]
+        found = self.positives.targets[1][documents]
+        first, last = (np.searchsorted(found, targets, side) for side in ("left", "right"))
+        count = np.where(targets >= 0, last - first, 0)
+        ends = np.cumsum(count)
+        for piece in range(0, int(count.sum()), ROWS_A_BATCH):
+            place = np.arange(piece, min(piece + ROWS_A_BATCH, int(ends[-1])))
+            query = np.searchsorted(ends, place, side="right")
+            yield start + query, documents[first[query] + place - (ends - count)[query]]
+
+    @cached_property
+    def groups_by_target(self) -> np.ndarray:
+        """Sorted target x groups + group of the documents that have both."""
+        assert self.positives.targets is not None and self.groups is not None
+        targets, groups = self.positives.targets[1], self.groups[1]
+        both = (targets >= 0) & (groups >= 0)
+        return np.unique(targets[both] * (int(groups.max(initial=-1)) + 1) + groups[both])
+
+    @cached_property
+    def by_target(self) -> np.ndarray:
+        """Documents sorted by their target."""
+        assert self.positives.targets is not None
+        return np.argsort(self.positives.targets[1], kind="stable")
+
+
+def _of_its_row(values: np.ndarray, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """[b, c] bool: whether a value is one of those that its row has, as pairs (row, value) sorted by row."""
+    if not len(rows):
+        return np.zeros(values.shape, bool)
+    count = np.bincount(rows, minlength=len(values))
+    if count.max() > COMPARED_ONE_BY_ONE:
+        span = int(max(values.max(initial=0), own.max())) + 2
+        return np.isin(np.arange(len(values))[:, None] * span + values + 1, rows * span + own + 1)
+    padded = np.full((len(values), int(count.max())), -2, np.int64)
+    padded[rows, np.arange(len(rows)) - (np.cumsum(count) - count)[rows]] = own
+    found = values == padded[:, :1]
+    for column in padded.T[1:]:
+        found |= values == column[:, None]
+    return np.asarray(found)
 
 
 def mine(
@@ -183,19 +220,19 @@ def mine(
         if (len(guide_q), len(guide_k)) != (len(q), len(k)):
             raise DataError("the guide's vectors are not as many as the queries and documents")
     known = _known(q, k, query_ids, document_ids, query_groups, document_groups, positives, marks or ())
-    options = {"depth": depth, "keep": keep, "margin": margin, "block": block, "index": index is not None}
+    options = {"depth": depth, "keep": keep, "margin": margin, "block": block, "index": _named(index)}
     place = _place(folder, options, known, q, k, guide_q, guide_k) if folder is not None else None
-    names = codes_of_documents(index, document_ids) if index is not None else None
+    documents = _documents_of(index, document_ids) if index is not None else None
     longest = longest_row([k])
     tables = []
     for start in range(0, len(q), block):
         file = place / f"block-{start // block:06d}.arrow" if place is not None else None
         if file is None or not file.is_file():
             piece = np.ascontiguousarray(q[start : start + block], np.float32)
-            if names is None:
+            if documents is None:
                 scores, columns = nearest(piece, [k], depth, longest=longest)
             else:
-                scores, columns = _found_by(index, piece, depth, names)
+                scores, columns = _found_by(index, piece, depth, documents)
             guide = None if guide_q is None or guide_k is None else (guide_q, guide_k)
             table = _judged(known, q, k, start, scores, columns, margin, keep, guide)
             if file is None:
@@ -285,17 +322,6 @@ def write(
     return count
 
 
-def codes_of_documents(index: Any, document_ids: Any) -> dict[str, int]:
-    """Row of each document by its id in the index; every item of the index must be a document."""
-    if document_ids is None:
-        raise DataError("an index finds ids: give document_ids")
-    row_of = {str(i): row for row, i in enumerate(document_ids)}
-    missing = [i for i in index.ids if i not in row_of]
-    if missing:
-        raise DataError(f"the index holds {missing[0]!r}, which is no document ({len(missing)} ids do not fit)")
-    return row_of
-
-
 def _known(
     q: np.ndarray,
     k: np.ndarray,
@@ -370,12 +396,12 @@ def _judged(
     if guide is not None:
         asked = filtered
         rows, place = np.nonzero(asked)
-        opinion[rows, place] = _pair_scores(guide[0], guide[1], rows + start, columns[rows, place])
+        opinion[rows, place] = _pair_scores(*guide, rows + start, columns[rows, place], _dots)
         bar = known.weakest(guide[0], guide[1], start, stop)
         with np.errstate(invalid="ignore"):
             rule[asked & (opinion > bar[:, None])] = GUIDE
     left = rule == KEPT
-    rule[left & ((np.cumsum(left & found, axis=1) > keep) & left)] = BEYOND
+    rule[left & (np.cumsum(left & found, axis=1, dtype=np.int32) > keep)] = BEYOND
     flat = found.ravel()
     rows = np.repeat(np.arange(start, stop, dtype=np.int32), columns.shape[1])
     ranks = np.tile(np.arange(1, columns.shape[1] + 1, dtype=np.int32), stop - start)
@@ -392,21 +418,45 @@ def _judged(
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _pair_scores(a: np.ndarray, b: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _pair_scores(a: np.ndarray, b: np.ndarray, rows: np.ndarray, columns: np.ndarray, score: Any) -> np.ndarray:
     out = np.empty(len(rows), np.float32)
-    for s in range(0, len(rows), ROWS_A_BATCH):
-        piece = slice(s, s + ROWS_A_BATCH)
-        out[piece] = np.einsum(
-            "nd,nd->n", np.asarray(a[rows[piece]], np.float32), np.asarray(b[columns[piece]], np.float32)
-        )
+    for s in range(0, len(rows), PAIRS_A_CHUNK):
+        piece = slice(s, s + PAIRS_A_CHUNK)
+        out[piece] = score(np.asarray(a[rows[piece]], np.float32), np.asarray(b[columns[piece]], np.float32))
     return out
 
 
-def _found_by(index: Any, q: np.ndarray, depth: int, row_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("nd,nd->n", a, b))
+
+
+def _named(index: Any) -> Any:
+    """What an index is, as far as blocks of another must not be taken for its own."""
+    return None if index is None else [type(index).__name__, getattr(index, "options", {}), len(index)]
+
+
+def _documents_of(index: Any, document_ids: Any) -> np.ndarray:
+    """[items] the document of each item of the index; every item must be one."""
+    if document_ids is None:
+        raise DataError("an index finds ids: give document_ids")
+    row_of = {str(i): row for row, i in enumerate(document_ids)}
+    documents = np.asarray([row_of.get(i, -1) for i in index.ids], np.int64)
+    missing = documents < 0
+    if missing.any():
+        name, count = index.ids[missing][0], int(missing.sum())
+        raise DataError(f"the index holds {name!r}, which is no document ({count} ids do not fit)")
+    return documents
+
+
+def _found_by(index: Any, q: np.ndarray, depth: int, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows of what an index finds; -1 where it finds too few."""
+    if hasattr(index, "search_places"):
+        scores, places = index.search_places(q, depth)
+        return scores, documents[places]
+    place = {i: n for n, i in enumerate(index.ids)}
     hits = index.search(q, depth)
-    columns = np.asarray([row_of.get(i, -1) for i in hits.ids.ravel().tolist()], np.int64)
-    return hits.scores, columns.reshape(hits.ids.shape)
+    places = np.asarray([place.get(i, -1) for i in hits.ids.ravel().tolist()], np.int64).reshape(hits.ids.shape)
+    return hits.scores, np.where(places >= 0, documents[places], -1)
 
 
 def _place(

@@ -49,6 +49,14 @@ class Renames(Exact):
         return changed(hits, np.char.add(hits.ids, "?"))
 
 
+class PlacesAmongAll(Exact):
+    """Counts what was deleted."""
+
+    def search_places(self, z, k, *, filter=None):
+        scores, places = super().search_places(z, k, filter=filter)
+        return scores, np.flatnonzero(self._alive)[places] % len(self)
+
+
 class RawLengths(Exact):
     def search(self, z, k, *, filter=None):
         hits = super().search(z, k, filter=filter)
@@ -181,6 +189,7 @@ WRONG = [
     ("check_hits", OtherScores),
     ("check_hits", Unsorted),
     ("check_hits", Renames),
+    ("check_places", PlacesAmongAll),
     ("check_lengths_do_not_count", RawLengths),
     ("check_ties_by_id", TiesFromTheEnd),
     ("check_ties_by_id", CutsTiesAnyhow),

@@ -165,6 +165,43 @@ def test_an_index_proposes_and_scores_are_exact():
         bare(q, k, np.arange(30), index=index, **given)
 
 
+class OnlyIds:
+    """An index of somebody else, which gives ids alone."""
+
+    def __init__(self, index):
+        self.ids, self.search = index.ids, index.search
+
+    def __len__(self):
+        return len(self.ids)
+
+
+def test_an_index_that_gives_ids_alone_will_do():
+    rng = np.random.default_rng(2)
+    q, k = unit(rng, 30), unit(rng, 400)
+    ids = [f"d{i}" for i in range(400)]
+    index = make("index", "exact")
+    index.add(ids[::-1], k[::-1])
+    index.delete(ids[:350:3])
+    given = {"query_ids": [f"q{i}" for i in range(30)], "document_ids": ids, "depth": 20}
+    table = bare(q, k, np.arange(30), index=index, **given)
+    assert not set(table["document"].to_pylist()) & set(range(0, 350, 3))
+    assert bare(q, k, np.arange(30), index=OnlyIds(index), **given).equals(table)
+
+
+def test_how_positives_are_looked_up_does_not_count(monkeypatch):
+    w = world(5)
+    plain = mine(**w, depth=30)
+    targets = np.random.default_rng(0).integers(-1, 9, 130)
+    by_target = {**w, "positives": Relevant.by_target(targets[:40], targets[40:])}
+    whole = mine(**by_target, depth=30)
+    monkeypatch.setattr("tellapart.engine.mine.COMPARED_ONE_BY_ONE", 0)
+    monkeypatch.setattr("tellapart.engine.mine.ROWS_A_BATCH", 7)
+    assert mine(**w, depth=30).equals(plain)
+    assert mine(**by_target, depth=30).equals(whole)
+    written = [np.flatnonzero((targets[40:] == t) & (t >= 0)).tolist() for t in targets[:40]]
+    assert mine(**{**w, "positives": written}, depth=30).equals(whole)
+
+
 def test_a_folder_gives_the_same_table_and_is_read_when_it_is_there(tmp_path):
     w, seen = world(3), []
     first = mine(**w, block=8, folder=tmp_path)

@@ -157,7 +157,7 @@ def test_a_failure_while_selecting_is_not_swallowed(monkeypatch):
         raise MemoryError("no room")
 
     monkeypatch.setattr("tellapart.core.nearest.NUMBERS_TO_OVERLAP", 1)
-    monkeypatch.setattr("tellapart.core.nearest._Pool.merge", broken)
+    monkeypatch.setattr("tellapart.core.nearest.Pool.merge", broken)
     rng = np.random.default_rng(4)
     with pytest.raises(MemoryError, match="no room"):
         topk(unit(rng, 5), unit(rng, 9000), 4)

@@ -25,6 +25,7 @@ class CellIndex(VectorIndex):
 
     def _forget(self) -> None:
         self._lists: Any = None
+        self._cells: Any = None
         self._trained_on = 0
 
     def _look(self, z: np.ndarray, count: int, wanted: int, allowed: np.ndarray | None, options: Any) -> np.ndarray:
@@ -32,13 +33,17 @@ class CellIndex(VectorIndex):
         import faiss
 
         lists = self._built()
-        options.nprobe = min(self.probe * max(1, count // 100), lists.nlist)
+        options.nprobe = self._probe(count)
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
             options.sel = selector
         found: np.ndarray = lists.search(np.ascontiguousarray(z), min(wanted, lists.ntotal), params=options)[1]
         return found
+
+    def _probe(self, count: int) -> int:
+        """How many cells are looked into for so many items."""
+        return int(min(self.probe * max(1, count // 100), self._built().nlist))
 
     def _built(self) -> Any:
         """The lists over all rows; those that came since are added."""
@@ -50,6 +55,8 @@ class CellIndex(VectorIndex):
             self._lists = faiss.index_factory(self.dim, f"IVF{cells},{self.code}", faiss.METRIC_INNER_PRODUCT)
             self._lists.train(np.concatenate(self._parts))
             self._trained_on = rows
+        if self._lists.ntotal < rows:
+            self._cells = None
         start = 0
         for part in self._parts:
             done = self._lists.ntotal - start
@@ -69,4 +76,4 @@ class CellIndex(VectorIndex):
         lists = faiss.read_index(str(folder / "lists.faiss"))
         if lists.ntotal != len(self._ids) or lists.d != self.dim:
             raise ValueError("lists.faiss does not fit the vectors")
-        self._lists, self._trained_on = lists, lists.ntotal
+        self._lists, self._cells, self._trained_on = lists, None, lists.ntotal

@@ -6,7 +6,10 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.core.parts import part
+from tellapart.core.vectors import LONGEST
 from tellapart.parts.index._cells import CellIndex
+
+QUERIES_A_CELL = 8
 
 
 @part(
@@ -26,6 +29,7 @@ class Ivf(CellIndex):
     """
 
     code = "Flat"
+    queries_a_block = 2048
 
     def __init__(
         self,
@@ -39,3 +43,18 @@ class Ivf(CellIndex):
         import faiss
 
         return self._look(z, count, count, allowed, faiss.SearchParametersIVF())
+
+    def _best(
+        self, z: np.ndarray, wanted: int, k: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        lists = self._built()
+        probe = self._probe(wanted)
+        if len(z) * probe < QUERIES_A_CELL * lists.nlist:
+            return super()._best(z, wanted, k, allowed)
+        from tellapart.parts.index._grouped import Cells, search_cells
+
+        self._cells = self._cells or Cells(lists)
+        cells = self._cells if allowed is None else self._cells.where(allowed)
+        z = np.ascontiguousarray(z)
+        probes = lists.quantizer.search(z, probe)[1]
+        return search_cells(z, probes, cells, k, parts=self._parts, ranks=self._order, longest=LONGEST)

@@ -18,18 +18,19 @@ SEEDS = range(5)
 
 def main() -> None:
     """Train, choose on validation, look at test once."""
+    from tellapart.core.files import cache_home
     from tellapart.data.splits import split
     from tellapart.engine import intervals
     from tellapart.engine.prepare import features
     from tellapart.engine.trial import measure, trial
     from tellapart.recipe import CLOSED_FORM, PLAIN
-    from tellapart.run import cache_folder, prepare
+    from tellapart.run import prepare
 
     collection = prepare("openmoji", seed=0)
     grid = [("linear-head", 20), ("linear-head", 40), ("linear-head(dropout=0.5)", 30)]
     first = [PLAIN.but(image="lite0", head=head, epochs=epochs) for head, epochs in grid]
     same = [PLAIN.but(head=head, epochs=epochs) for head, epochs in grid]
-    vectors = {r.image: features(collection, r, cache=cache_folder() / "embeddings") for r in (first[0], PLAIN)}
+    vectors = {r.image: features(collection, r, cache=cache_home() / "embeddings") for r in (first[0], PLAIN)}
     figures: dict[str, list[dict[str, float]]] = {}
     for seed in SEEDS:
         parted = split(collection, seed=seed)

@@ -20,12 +20,12 @@ import numpy as np
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, PartError
-from tellapart.core.files import write_atomically
+from tellapart.core.files import cache_home, write_atomically
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.data.splits import split
 from tellapart.recipe import PLAIN, Recipe
-from tellapart.run import all_documents, cache_folder, manifest, notes, prepare, write_report
+from tellapart.run import all_documents, manifest, notes, prepare, write_report
 
 if TYPE_CHECKING:
     from tellapart.engine.corpus import Corpus
@@ -82,7 +82,7 @@ def compare(
     """
     stages = stages or Silence()
     base = base or PLAIN
-    out, cache = Path(out), Path(cache) if cache else cache_folder()
+    out, cache = Path(out), Path(cache) if cache else cache_home()
     if not 1 <= seeds <= 1000:
         raise DataError(f"give between 1 and 1000 seeds, not {seeds}")
     variants = [Variant(BASE, base, [], []), *(Variant(text, changed(base, text), [], []) for text in tries)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, TellapartError
-from tellapart.core.files import write_atomically
+from tellapart.core.files import cache_home, write_atomically
 from tellapart.core.hits import Hits
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
@@ -43,11 +43,6 @@ FOUND = 6
 CALIBRATION = "calibration.json"
 ANSWERED = 0.95
 COMPARED = 64
-
-
-def cache_folder() -> Path:
-    """Where embeddings and rendered pictures are kept: TELLAPART_CACHE, else `~/.cache/tellapart`."""
-    return Path(os.environ.get("TELLAPART_CACHE") or Path.home() / ".cache" / "tellapart")
 
 
 def run(
@@ -83,7 +78,7 @@ def run(
     given = recipe
     recipe = given or PLAIN
     seed = recipe.seed if seed is None else seed
-    out, cache = Path(out), Path(cache) if cache else cache_folder()
+    out, cache = Path(out), Path(cache) if cache else cache_home()
     started = time.monotonic()
     _writable(out)
     collection = prepare(source, seed=seed, columns=columns, cache=cache, stages=stages)
@@ -121,7 +116,7 @@ def prepare(
 ) -> Collection:
     """A collection that is read, curated and split; what is done already is not done again."""
     stages = stages or Silence()
-    cache = cache or cache_folder()
+    cache = cache or cache_home()
     if isinstance(source, Collection):
         collection = source
     else:

@@ -17,12 +17,13 @@ def fit(
 ) -> None:
     """Train a recipe and save the model; under torchrun, on several processes."""
     from tellapart.cli import _say
+    from tellapart.core.files import cache_home
     from tellapart.engine import distributed
     from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
     from tellapart.engine.trial import trial
     from tellapart.recipe import PLAIN, Recipe
-    from tellapart.run import cache_folder, prepare
+    from tellapart.run import prepare
 
     made = Recipe.from_toml(recipe) if recipe else PLAIN
     for assignment in change or []:
@@ -31,7 +32,7 @@ def fit(
     distributed.join()
     with _say.stages() as stages:
         collection = prepare(path, seed=seed, stages=stages)
-        vectors = features(collection, made, cache=cache_folder() / "embeddings", stages=stages)
+        vectors = features(collection, made, cache=cache_home() / "embeddings", stages=stages)
         with stages.stage("train") as told:
             checkpoints = out / "training"
             outcome = trial(collection, vectors, made, seed=seed, part="validation", folder=checkpoints, progress=told)

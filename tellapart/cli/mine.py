@@ -18,6 +18,9 @@ def mine(
     depth: Annotated[int, typer.Option("--depth", help="Candidates a query.")] = 100,
     keep: Annotated[int, typer.Option("--keep", help="Negatives a query.")] = 10,
     margin: Annotated[float, typer.Option("--margin", help="How far below the weakest positive, as a share.")] = 0.05,
+    index: Annotated[
+        str, typer.Option("--index", help='For large collections, search through a part such as "ivf(probe=64)".')
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Mine hard negatives with a run's model and say why each was kept or dropped."""
@@ -25,6 +28,7 @@ def mine(
 
     from tellapart.cli._say import out as say
     from tellapart.cli._say import show, stages
+    from tellapart.core.parts import make
     from tellapart.engine import mine as engine
     from tellapart.engine.evaluate import Relevant
     from tellapart.runs import Run
@@ -35,13 +39,19 @@ def mine(
         sides, kept = collection.sides(), opened.collection.take(rows)
         target = kept.codes(sides.target)[0] if sides.target else np.arange(len(rows))
         positives = Relevant.by_target(target, target)
-        ids = kept.ids if sides.same_space else None
         groups = kept.numbers("group") if "group" in kept.columns else None
+        q, k = (opened.vectors[side][rows] for side in ("query", "document"))
+        through = make("index", index) if index else None
+        if through is not None:
+            with shown.stage("index"):
+                through.add(kept.ids, k)
+        # A query that is no document must not be taken for its own document.
+        queries = kept.ids if sides.same_space else [f"query {i}" for i in kept.ids]
         with shown.stage("mine") as told:
             table = engine.mine(
-                opened.vectors["query"][rows], opened.vectors["document"][rows], query_ids=ids, document_ids=ids,
-                query_groups=groups, document_groups=groups, positives=positives, depth=depth, keep=keep,
-                margin=margin, folder=run / "mined", progress=told,
+                q, k, query_ids=queries, document_ids=kept.ids, query_groups=groups, document_groups=groups,
+                positives=positives, depth=depth, keep=keep, margin=margin, index=through, folder=run / "mined",
+                progress=told,
             )  # fmt: skip
     show(engine.summary(table), as_json=json)
     if out is not None:

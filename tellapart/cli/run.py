@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -38,5 +40,17 @@ def run(
     if not json:
         where = "" if out == Path("runs/latest") else f" --run {out}"
         _say.out(f"\nThe report: {out / 'report.html'}")
-        _say.out(f'Search it:  tellapart search "a yellow fruit"{where}')
+        _say.out(f"Search it:  tellapart search {_example(out)}{where}")
         _say.out(f"The page:   tellapart serve{where}")
+
+
+def _example(out: Path) -> str:
+    """What somebody could look for in the collection of a run: the words of an item, or a picture."""
+    from tellapart.core.collection import Collection
+
+    collection = Collection.open(out / "collection")
+    side = collection.sides().query
+    if side.modality == "image":
+        return "--image PICTURE"
+    some = collection[side.column].slice(0, 100).to_pylist()
+    return shlex.quote(next((s for w in some if (s := textwrap.shorten(str(w or ""), 40, placeholder=""))), "words"))

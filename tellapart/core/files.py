@@ -1,4 +1,4 @@
-"""Files that stand in their place whole or not at all."""
+"""Files that stand in their place whole or not at all, and where those are kept that can be made again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+CACHE_VARIABLE = "TELLAPART_CACHE"
+
+
+def cache_home() -> Path:
+    """Where all is kept that can be made again: `TELLAPART_CACHE`, or `tellapart` in the user's cache folder."""
+    own = os.environ.get(CACHE_VARIABLE)
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tellapart"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ EXTRA_OF = {
     "imagehash": "curate",
     "datasketch": "curate",
     "faiss": "ann",
+    "threadpoolctl": "ann",
     "fastapi": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",

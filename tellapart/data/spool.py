@@ -10,15 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from tellapart.core.errors import DataError
+from tellapart.core.files import CACHE_VARIABLE, cache_home
 from tellapart.data.limits import SPILL_BYTES, size_words
-
-CACHE_VARIABLE = "TELLAPART_CACHE"
 
 
 def cache_folder(cache: str | Path | None, name: str) -> Path:
-    """A folder that can be written: `cache/name`, or below `TELLAPART_CACHE`, or below the user's cache folder."""
-    base = Path(cache or os.environ.get(CACHE_VARIABLE) or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = (base if cache or os.environ.get(CACHE_VARIABLE) else base / "tellapart") / name
+    """A folder that can be written: `cache/name`, or that name where all caches are (`core.files.cache_home`)."""
+    folder = (Path(cache) if cache else cache_home()) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

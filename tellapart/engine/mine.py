@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_A_BATCH = 65_536
+ROWS_THROUGH_INDEX = 16_384
 COMPARED_ONE_BY_ONE = 16
 
 
@@ -178,7 +179,7 @@ def mine(
     guide_k: np.ndarray | None = None,
     index: Any = None,
     marks: Iterable[tuple[Any, Any, str]] | None = None,
-    block: int = ROWS,
+    block: int | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
@@ -196,7 +197,7 @@ def mine(
         index: an index over the documents (above about 200,000 of them), its ids the `document_ids`; candidates are
             then those that it finds, with exact scores. None: compare with all.
         marks: (query id, document id, "same" or "different") by the user.
-        block: queries a block; memory is bounded by it.
+        block: queries a block; memory is bounded by it. None: 2,048, or 16,384 through an index.
         folder: where each block is written when it is done. A run that was killed goes on there and ends with the same
             bits; other data or options go into a folder of their own within it.
         progress: called with (queries done, queries).
@@ -209,6 +210,8 @@ def mine(
         DataError: shapes, rows or marks that do not fit.
     """
     check_vectors(q, k)
+    if block is None:
+        block = ROWS if index is None else ROWS_THROUGH_INDEX
     if depth < 1 or keep < 0 or block < 1:
         raise DataError(f"depth={depth}, keep={keep}, block={block}: depth and block are at least 1, keep at least 0")
     if margin is not None and not 0 <= margin < 2:

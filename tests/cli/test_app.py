@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,8 @@ def run(*arguments: str):
 
 
 def process(*arguments: str, **options):
-    code = "from tellapart.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, **options
+        [sys.executable, "-m", "tellapart", *arguments], capture_output=True, text=True, timeout=120, **options
     )
 
 
@@ -89,6 +89,20 @@ def test_a_mistake_is_one_line_and_exit_code_2():
     assert ran.returncode == 2 and ran.stdout == ""
     assert ran.stderr.startswith("tellapart: there is no part named 'inofnce'; did you mean infonce")
     assert ran.stderr.count("\n") == 1
+
+
+def test_ctrl_c_while_it_is_imported_ends_it_without_a_traceback():
+    code = (
+        "import importlib.abc, os, signal, sys\n"
+        "class Interrupts(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'tellapart.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "from tellapart.__main__ import main\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == -signal.SIGINT and ran.stderr == ""
 
 
 def test_a_reader_that_goes_away_is_no_failure():

@@ -136,6 +136,10 @@ def test_mined_negatives_are_of_other_topics_and_explained(folder, tmp_path):
     assert all(topic[r["anchor"]] == topic[r["positive"]] != topic[r["negative"]] for r in table)
     again = run("mine", str(folder), *options)
     assert again.output == done.output
+    through = run("mine", str(folder), *options, "--index", "exact")
+    assert through.output == done.output
+    wrong = run("mine", str(folder), "--index", "exacto")
+    assert isinstance(wrong.exception, SystemExit) and "did you mean exact" in wrong.output
 
 
 def test_why_names_what_made_a_figure_and_how_to_have_it_again(folder):

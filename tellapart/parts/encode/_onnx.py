@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.core.files import write_atomically
+from tellapart.core.files import cache_home, write_atomically
 
-CACHE_VARIABLE = "TELLAPART_CACHE"
 OPSET = 18
 MICROSOFT = "com.microsoft"
 
@@ -97,7 +96,7 @@ def session(key: str, build: Callable[[], bytes]) -> Any:
     def start(model: bytes) -> Any:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    file = Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/tellapart").expanduser() / "onnx" / f"{key}.onnx"
+    file = cache_home() / "onnx" / f"{key}.onnx"
     with contextlib.suppress(Exception):
         return start(file.read_bytes())
     model = build()

@@ -10,6 +10,7 @@ import numpy as np
 from tellapart.core.vectors import VectorIndex
 
 ITEMS_A_CELL = 39
+ITEMS_A_CENTRE, ROUNDS = 40, 10
 TRAIN_AGAIN = 4
 
 
@@ -53,6 +54,7 @@ class CellIndex(VectorIndex):
         if self._lists is None or rows > TRAIN_AGAIN * self._trained_on:
             cells = max(1, min(self.cells or int(3 * rows**0.5), rows // ITEMS_A_CELL))
             self._lists = faiss.index_factory(self.dim, f"IVF{cells},{self.code}", faiss.METRIC_INNER_PRODUCT)
+            self._lists.cp.max_points_per_centroid, self._lists.cp.niter = ITEMS_A_CENTRE, ROUNDS
             self._lists.train(np.concatenate(self._parts))
             self._trained_on = rows
         if self._lists.ntotal < rows:

@@ -6,15 +6,18 @@ at again (`core.nearest.Pool`). Which cells a query looks into is given, so that
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tellapart.core.nearest import Pool, resolution, worker
+from tellapart.core.nearest import Pool, resolution
 
+QUERIES_A_PIECE = 4096
 NUMBERS_A_GROUP = 1_000_000
-NUMBERS_A_LOOK = 2_000_000
+NUMBERS_A_LOOK = 4_000_000
 FIRST_LOOK = 4
 
 
@@ -122,10 +125,11 @@ def search_cells(
     """The k best items of each query among those in its cells.
 
     Scores are float32 products; closer ones than float32 can tell apart are computed again exactly, ties go by rank.
-    Memory for n queries and p probes: n x (12 (4 k + 64) + 18 p) bytes, and at most 90 MB of buffers.
+    The products are too small for the threads of a BLAS: pieces of the queries go side by side, one core each. Memory
+    a core for p probes: at most 4,096 x (12 (4 k + 64) + 18 p) bytes, and 60 MB of buffers.
 
     Args:
-        z: [n, d] float32, contiguous, at most 65,536 queries.
+        z: [n, d] float32, contiguous.
         probes: [n, p] the cells of each query, nearest first.
         parts: the vectors by row, as `core.nearest.nearest` takes them.
         ranks: [rows] who comes first among equal scores.
@@ -134,6 +138,27 @@ def search_cells(
     Returns:
         rows [n, k] int64 and scores [n, k] float32, best first; -1 and -inf where there are too few.
     """
+    from threadpoolctl import threadpool_limits
+
+    def of(start: int) -> tuple[np.ndarray, np.ndarray]:
+        piece = slice(start, start + QUERIES_A_PIECE)
+        return _search_piece(z[piece], probes[piece], cells, k, parts, ranks, longest)
+
+    starts = range(0, len(z), QUERIES_A_PIECE)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        found = list(pool.map(of, starts))
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found])
+
+
+def _search_piece(
+    z: np.ndarray,
+    probes: np.ndarray,
+    cells: Cells,
+    k: int,
+    parts: Sequence[np.ndarray],
+    ranks: np.ndarray,
+    longest: float,
+) -> tuple[np.ndarray, np.ndarray]:
     pool = Pool(len(z), k, 2 * resolution(z, longest), ranks)
     looks = min(probes.shape[1], -(-FIRST_LOOK * k * len(cells.sizes) // max(len(cells.rows), 1)))
     while looks and len(z) * int(cells.sizes[probes[:, :looks]].sum(1).max()) > NUMBERS_A_LOOK:
@@ -142,17 +167,10 @@ def search_cells(
         _look_first(pool, z, probes[:, :looks], cells)
     visits = _Visits(probes[:, looks:], cells)
     room = max(NUMBERS_A_GROUP, len(z))
-    buffers = [np.empty(room, np.float32) for _ in range(2)]
-    passing = np.empty(room, bool)
-    with worker(True) as do:
-        waiting: Any = None
-        for turn, group in enumerate(visits.groups(NUMBERS_A_GROUP)):
-            visits.multiply(z, group, buffers[turn % 2])
-            if waiting is not None:
-                waiting.result()
-            waiting = do(_select, pool, visits, group, buffers[turn % 2], passing)
-        if waiting is not None:
-            waiting.result()
+    buffer, passing = np.empty(room, np.float32), np.empty(room, bool)
+    for group in visits.groups(NUMBERS_A_GROUP):
+        visits.multiply(z, group, buffer)
+        _select(pool, visits, group, buffer, passing)
     scores, rows = pool.finish(z, parts)
     short = ((0, 0), (0, k - rows.shape[1]))
     return np.pad(rows, short, constant_values=-1), np.pad(scores, short, constant_values=-np.inf)

@@ -22,12 +22,12 @@ class Ivf(CellIndex):
     """Items in cells around k-means centres; a query looks into the nearest `probe` cells only.
 
     Formula: c(z) = argmax_j z · c_j; search the lists of the `probe` greatest q · c_j exactly. `cells=0` takes
-    3 x sqrt(n), at most one for 39 items. Many queries at once go cell by cell, a matrix product each, on all cores. The
-    centres are learnt anew once there are four times as many items as at training.
+    3 x sqrt(n), at most one for 39 items. Many queries at once go cell by cell, a matrix product each, on all cores.
+    The centres are learnt anew once there are four times as many items as at training.
 
-    When to use: above some 200,000 items, and for mining: the words of 100,000 WordNet synsets among their glosses, 100
-    candidates each at `probe=64`, took 18 s on 2 cores with building, a quarter of comparing with all, and found 90 % of
-    the negatives that are kept there (benchmarks/results/mining.json).
+    When to use: above some 200,000 items, and for mining: the words of 100,000 WordNet synsets among their glosses,
+    with 100 candidates each at `probe=64`, took 18 s on 2 cores with building, a quarter of comparing with all, and
+    found 90 % of the negatives that are kept there (benchmarks/results/mining.json).
 
     Relations: `hnsw` has the better recall for its speed; `rabitq` is this with codes of a bit a dimension.
     """

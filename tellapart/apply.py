@@ -17,6 +17,7 @@ LATEST = Path("runs/latest")
 MOST_CLASSES = 10_000
 SHOWN = 12
 WRITERS = (".jsonl", ".csv", ".parquet")
+EACH_CLASS = "the mean over classes of the share that is found, so that small classes count as much as large ones"
 
 
 def classify(
@@ -41,7 +42,7 @@ def classify(
 
     Returns:
         Accuracy beside that of the nearest mean and of the commonest class, with intervals over duplicate groups,
-        recall of every class, and the classes most often taken for each other.
+        balanced accuracy, recall of every class, and the classes most often taken for each other.
 
     Raises:
         DataError: no such column, fewer than two classes, or no class on both sides of the split.
@@ -68,8 +69,14 @@ def classify(
         ("nearest-mean", plain == y[test]),
         ("the commonest class", values[counts.argmax()] == y[test]),
     ):
-        low, high = intervals.bootstrap(np.asarray(hit, dtype=float), clusters=groups[test])
+        low, high = intervals.bootstrap(np.asarray(hit, dtype=float), clusters=groups[test], within=intervals.SHARE)
         report.add(Figure(f"accuracy, {name}", float(np.mean(hit)), *_finite(low, high), len(test)))
+    _, place, held = np.unique(y[test], return_inverse=True, return_counts=True)
+    by_class = right * (len(test) / (len(held) * held))[place]
+    low, high = intervals.bootstrap(by_class, clusters=groups[test])
+    report.add(
+        Figure(f"balanced accuracy, {part}", float(by_class.mean()), *_finite(low, high), len(test), note=EACH_CLASS)
+    )
     difference = intervals.paired(np.asarray(plain == y[test], dtype=float), right, clusters=groups[test])
     report.add(Text(f"{part} against nearest-mean: {intervals.verdict(*difference[1:])}.", "verdict"))
     if not known.all():
@@ -134,7 +141,7 @@ def detect(
     found = fitted.score(opened.model.project("document", _embedded(new, side, opened.model, stages)))
     unknown = found > threshold
     stopped = (held[1] > threshold).astype(float)
-    low, high = intervals.bootstrap(stopped, clusters=opened.collection.numbers("group")[opened.rows("test")])
+    low, high = intervals.bootstrap(stopped, clusters=opened.collection.numbers("group")[opened.rows("test")], within=intervals.SHARE)
     report = Report(f"Unknown items by {score}: {int(unknown.sum())} of {len(new)}")
     report.add(
         Figure("unknown share", float(unknown.mean()), count=len(new), note="of the new collection"),

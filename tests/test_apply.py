@@ -65,6 +65,17 @@ def test_classes_are_told_apart_and_measured(texts):
     assert report.facts["train"] + report.facts["test"] < report.facts["items"] == 105
     classes = next(b for b in report.blocks if getattr(b, "title", "").startswith("Classes"))
     assert {row[0] for row in classes.rows} <= set(TOPICS) and all(0 <= row[3] <= 1 for row in classes.rows)
+    each = report.figure("balanced accuracy, clip-gda")
+    assert (
+        each.value == pytest.approx(np.mean([row[3] for row in classes.rows])) and each.low <= each.value <= each.high
+    )
+
+
+def test_synthetic_items_help_to_find_a_small_class(texts):
+    report = apply.classify(texts, by="label", part="smote(inner='nearest-mean', under=0.5)")
+    assert report.figure("balanced accuracy, smote(inner='nearest-mean', under=0.5)").value > 0.8
+    with pytest.raises(TellapartError, match="no classify named"):
+        apply.classify(texts, by="label", part="smote(inner='nearest-men')")
 
 
 def test_a_run_is_classified_by_its_own_split(ran):

@@ -35,8 +35,9 @@ def classify(
     Args:
         source: the folder of a run, whose trained vectors and split are used, or what `read` takes: then a frozen
             encoder gives the vectors and the collection is split here.
-        by: the column of labels; items without one are left out.
-        part: spec of a `classify` part.
+        by: the column of labels; items without one are left out, but for parts of the trait `unlabelled`.
+        part: spec of a `classify` part; one of the trait `unlabelled` is shown the vectors of the held-out items and of
+            those without a label.
         column: what to embed; empty: `image`, or else `text`.
         encoder: spec of a frozen encoder; empty: `lite0` for pictures, `minilm` for texts.
 
@@ -51,7 +52,8 @@ def classify(
 
     stages = stages or Silence()
     make("classify", part)
-    collection, x = _vectors(source, by, column, encoder, seed, stages)
+    shown = "unlabelled" in card_of("classify", parse_spec(part)[0]).traits
+    collection, x, others = _vectors(source, by, column, encoder, seed, stages, others=shown)
     y, sides = np.asarray(collection.values(by)), np.asarray(collection.values("split"))
     groups = collection.numbers("group")
     train, test = np.flatnonzero(sides == "train"), np.flatnonzero(sides == "test")
@@ -59,7 +61,8 @@ def classify(
     if not known.any():
         raise DataError(f"no value of {by!r} stands in both train and test: the split keeps equal values together")
     with stages.stage(f"fit {parse_spec(part)[0]}"):
-        said = make("classify", part).fit(x[train], y[train]).predict(x[test])
+        more = {"unlabelled": np.concatenate([x[test], others])} if shown else {}
+        said = make("classify", part).fit(x[train], y[train], **more).predict(x[test])
         plain = make("classify", "nearest-mean").fit(x[train], y[train]).predict(x[test])
     values, counts = np.unique(y[train], return_counts=True)
     right = (said == y[test]).astype(float)
@@ -79,6 +82,8 @@ def classify(
     )
     difference = intervals.paired(np.asarray(plain == y[test], dtype=float), right, clusters=groups[test])
     report.add(Text(f"{part} against nearest-mean: {intervals.verdict(*difference[1:])}.", "verdict"))
+    if shown:
+        report.add(Text(f"{part} saw the {len(test)} held-out items and {len(others)} without a label, but no label."))
     if not known.all():
         report.add(Text(f"{(~known).sum()} held-out items are of classes with no training item; all count as wrong."))
     report.add(_by_class(y[test], said, dict(zip(values.tolist(), counts.tolist(), strict=True))))
@@ -219,9 +224,9 @@ def select(
 
 
 def _vectors(
-    source: str | Path, by: str, column: str, encoder: str, seed: int, stages: Stages
-) -> tuple[Collection, np.ndarray]:
-    """Items that have a label, with `group` and `split`, and their vectors row by row."""
+    source: str | Path, by: str, column: str, encoder: str, seed: int, stages: Stages, *, others: bool = False
+) -> tuple[Collection, np.ndarray, np.ndarray]:
+    """Items that have a label, with `group` and `split`, their vectors, and, if asked for, those of the other items."""
     if (Path(source) / "model").is_dir():
         from tellapart.runs import Run
 
@@ -232,14 +237,18 @@ def _vectors(
         opened = Run(source, stages=stages)
         rows = _labelled(opened.collection, by)
         opened.rows("test")
-        return opened.collection.take(rows), opened.vectors["document"][rows]
+        z = opened.vectors["document"]
+        rest = np.setdiff1d(np.arange(len(z)), rows) if others else rows[:0]
+        return opened.collection.take(rows), z[rows], z[rest]
     from tellapart.data.identity import curate
     from tellapart.data.sources import read
     from tellapart.data.splits import split
 
     with stages.stage("read") as told:
         collection = read(source, progress=told)
-    collection = collection.take(_labelled(collection, by))
+    rows = _labelled(collection, by)
+    rest = collection.take(np.setdiff1d(np.arange(len(collection)), rows) if others else rows[:0])
+    collection = collection.take(rows)
     with stages.stage("look for duplicates") as told:
         collection = curate(collection, progress=told)
     column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns and c != by), "")
@@ -250,7 +259,8 @@ def _vectors(
     spec = encoder or ("lite0" if column == "image" else "minilm")
     if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
         raise PartError(f"{spec} is no frozen encoder")
-    return collection, _embed(collection, column, make("encode", spec), stages)
+    x = _embed(collection, column, make("encode", spec), stages)
+    return collection, x, _embed(rest, column, make("encode", spec), stages) if len(rest) else x[:0]
 
 
 def _labelled(collection: Collection, by: str) -> np.ndarray:

@@ -411,12 +411,12 @@ def _headline(collection: Collection, chosen: str) -> str:
 
 
 def _figure(values: np.ndarray, name: str) -> Figure:
-    from tellapart.engine.intervals import bootstrap
+    from tellapart.engine.intervals import SHARE, bootstrap
 
     seen = values[~np.isnan(values)]
     if len(seen) < 2:
         return Figure(name, float(seen.mean()) if len(seen) else 0.0, count=len(seen), note="too few for an interval")
-    return Figure(name, float(seen.mean()), *bootstrap(seen), count=len(seen))
+    return Figure(name, float(seen.mean()), *bootstrap(seen, within=SHARE), count=len(seen))
 
 
 def notes(collection: Collection) -> list[Table | Text]:

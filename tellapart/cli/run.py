@@ -52,5 +52,5 @@ def _example(out: Path) -> str:
     side = collection.sides().query
     if side.modality == "image":
         return "--image PICTURE"
-    some = collection[side.column].slice(0, 100).to_pylist()
+    some = collection[side.column].slice(len(collection) // 2, 100).to_pylist()
     return shlex.quote(next((s for w in some if (s := textwrap.shorten(str(w or ""), 40, placeholder=""))), "words"))

@@ -462,7 +462,8 @@ class _FirstRelevant:
 
 
 def _figure(name: str, values: np.ndarray, clusters: np.ndarray | None, seed: int) -> Figure:
-    low, high = intervals.bootstrap(values, clusters=clusters, seed=seed)
+    within = (1.0, np.inf) if name.startswith("rank") else intervals.SHARE
+    low, high = intervals.bootstrap(values, clusters=clusters, seed=seed, within=within)
     count = int((~np.isnan(values)).sum())
     mean = float(np.nanmean(values)) if count else float("nan")
     if np.isnan(low):

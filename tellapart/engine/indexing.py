@@ -137,7 +137,7 @@ def _report(facts: dict[str, Any]) -> Report:
     report = Report(f"Index {facts['part']}")
     shares = np.asarray(facts["recall"])
     if len(shares):
-        low, high = intervals.bootstrap(shares)
+        low, high = intervals.bootstrap(shares, within=intervals.SHARE)
         recall = float(shares.mean())
         note = "against the exact search, on items kept aside"
         if np.isnan(low):

@@ -20,6 +20,7 @@ from tellapart.core.errors import DataError
 
 DRAWS = 2000
 LEVEL = 0.95
+SHARE = (0.0, 1.0)
 HELPS, HURTS, NO_DIFFERENCE = "helps", "hurts", "no difference shown"
 NUMBERS_A_CHUNK = 4_000_000
 
@@ -50,6 +51,7 @@ def bootstrap(
     seed: int = 0,
     draws: int = DRAWS,
     level: float = LEVEL,
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float]:
     """Interval of the mean.
 
@@ -59,6 +61,7 @@ def bootstrap(
         clusters: [queries] what must stay together, such as the concept; then clusters are drawn, not queries.
         draws: how many times.
         level: share of cases in which the interval shall hold the truth.
+        within: where alone the mean can lie, such as `SHARE`; the interval ends there.
 
     Returns:
         (low, high); both NaN where there are fewer than two units to draw.
@@ -66,8 +69,8 @@ def bootstrap(
     Raises:
         DataError: shapes that do not fit, or values that are infinite.
     """
-    spread = _Spread.of(_matrix(values), clusters, seed, draws)
-    return spread.interval(level)
+    low, high = _Spread.of(_matrix(values), clusters, seed, draws).interval(level)
+    return max(low, within[0]), min(high, within[1])
 
 
 def paired(

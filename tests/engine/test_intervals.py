@@ -156,6 +156,15 @@ def test_equal_values_give_a_point():
     assert intervals.paired(np.zeros((5, 9)), np.zeros((5, 9))) == (0, 0, 0)
 
 
+def test_the_interval_of_a_share_stays_a_share():
+    hits = np.r_[np.ones(1), np.zeros(35)]
+    assert intervals.bootstrap(hits)[0] < 0 and intervals.bootstrap(1 - hits)[1] > 1
+    low, high = intervals.bootstrap(hits, within=intervals.SHARE)
+    assert (low, high) == (0, intervals.bootstrap(hits)[1])
+    assert intervals.bootstrap(1 - hits, within=intervals.SHARE)[1] == 1
+    assert np.isnan(intervals.bootstrap(hits[:1], within=intervals.SHARE)).all()
+
+
 def test_bad_input_is_refused_in_words():
     with pytest.raises(DataError, match="same queries"):
         intervals.paired([1.0, 2.0], [1.0])

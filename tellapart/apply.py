@@ -146,7 +146,9 @@ def detect(
     found = fitted.score(opened.model.project("document", _embedded(new, side, opened.model, stages)))
     unknown = found > threshold
     stopped = (held[1] > threshold).astype(float)
-    low, high = intervals.bootstrap(stopped, clusters=opened.collection.numbers("group")[opened.rows("test")], within=intervals.SHARE)
+    low, high = intervals.bootstrap(
+        stopped, clusters=opened.collection.numbers("group")[opened.rows("test")], within=intervals.SHARE
+    )
     report = Report(f"Unknown items by {score}: {int(unknown.sum())} of {len(new)}")
     report.add(
         Figure("unknown share", float(unknown.mean()), count=len(new), note="of the new collection"),

@@ -249,7 +249,7 @@ def _vectors(
     with stages.stage("read") as told:
         collection = read(source, progress=told)
     rows = _labelled(collection, by)
-    rest = collection.take(np.setdiff1d(np.arange(len(collection)), rows) if others else rows[:0])
+    left = collection.take(np.setdiff1d(np.arange(len(collection)), rows) if others else rows[:0])
     collection = collection.take(rows)
     with stages.stage("look for duplicates") as told:
         collection = curate(collection, progress=told)
@@ -262,7 +262,7 @@ def _vectors(
     if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
         raise PartError(f"{spec} is no frozen encoder")
     x = _embed(collection, column, make("encode", spec), stages)
-    return collection, x, _embed(rest, column, make("encode", spec), stages) if len(rest) else x[:0]
+    return collection, x, _embed(left, column, make("encode", spec), stages) if len(left) else x[:0]
 
 
 def _labelled(collection: Collection, by: str) -> np.ndarray:

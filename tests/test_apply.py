@@ -78,6 +78,23 @@ def test_synthetic_items_help_to_find_a_small_class(texts):
         apply.classify(texts, by="label", part="smote(inner='nearest-men')")
 
 
+def test_items_without_a_label_are_shown_to_a_part_that_uses_them(tmp_path):
+    file = table(tmp_path / "few.csv", TOPICS)
+    rows = list(csv.reader(file.open(newline="")))
+    with file.open("w", newline="") as sink:
+        csv.writer(sink).writerows([rows[0], *(r if i % 3 == 0 else [*r[:2], ""] for i, r in enumerate(rows[1:]))])
+    report = apply.classify(file, by="label", part="opta")
+    assert report.facts["items"] == 35 and report.figure("accuracy, opta").value > 0.7
+    said = f"opta saw the {report.facts['test']} held-out items and 70 without a label, but no label."
+    assert said in [getattr(block, "text", "") for block in report.blocks]
+    plain = apply.classify(file, by="label", part="nearest-mean")
+    assert plain.facts["items"] == 35 and not any("saw" in getattr(b, "text", "") for b in plain.blocks)
+
+
+def test_a_run_shows_its_unlabelled_items_too(ran):
+    assert apply.classify(ran, by="label", part="opta(passes=2)").figure("accuracy, opta(passes=2)").value > 0.5
+
+
 def test_a_run_is_classified_by_its_own_split(ran):
     report = apply.classify(ran, by="label", part="nearest-mean")
     assert report.figure("accuracy, nearest-mean").value > 0.5

@@ -1,4 +1,7 @@
-"""What every classifier promises. A check takes a factory of fresh parts and raises AssertionError."""
+"""What every classifier promises. A check takes a factory of fresh parts and raises AssertionError.
+
+Traits: `stream` (has `observe`), `unlabelled` (`fit` also takes `unlabelled=`, [m, d] vectors of items without a label).
+"""
 
 from __future__ import annotations
 
@@ -155,6 +158,37 @@ def check_bad_input(build: Build) -> None:
         must_refuse(what, call)
 
 
+def aside(seed: int, *, each: int = 40, dim: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, y: one item a class that leans towards the next class; and many without a label, with their true ones."""
+    rng = np.random.default_rng(seed)
+    centres = 4 * np.eye(dim)[:3]
+    codes = rng.permutation(np.repeat(np.arange(3), each))
+    unlabelled = centres[codes] + rng.normal(scale=0.5, size=(len(codes), dim))
+    x = 0.53 * centres + 0.47 * np.roll(centres, -1, axis=0)
+    names = np.array([f"class {c}" for c in range(3)])
+    return x.astype(np.float32), names, unlabelled.astype(np.float32), names[codes]
+
+
+def check_unlabelled(build: Build) -> None:
+    """Items without a label make up for labelled ones that stand aside; their order says nothing; none is changed."""
+    for seed in range(3):
+        x, y, u, truth = aside(seed)
+        given, rng = u.copy(), np.random.default_rng(seed)
+        part = build().fit(x, y, unlabelled=u)
+        assert np.array_equal(u, given), "the unlabelled items were changed in place"
+        with_them, without = ((p.predict(u) == truth).mean() for p in (part, build().fit(x, y)))
+        assert with_them >= max(0.95, without), f"{with_them:.2f} right with unlabelled items, {without:.2f} without"
+        again = build().fit(x, y, unlabelled=u[rng.permutation(len(u))])
+        probe = doubtful(seed)
+        assert np.allclose(part.predict_proba(probe), again.predict_proba(probe), atol=1e-3), (
+            "the order of the unlabelled items matters"
+        )
+    holed = u.copy()
+    holed[2, 1] = np.nan
+    must_refuse("unlabelled items of another width", lambda: build().fit(x, y, unlabelled=u[:, :5]))
+    must_refuse("unlabelled items that are not finite", lambda: build().fit(x, y, unlabelled=holed))
+
+
 def must_refuse(what: str, call: Callable[[], Any]) -> None:
     """Assert that the call raises an error meant for people, of some length."""
     try:
@@ -173,4 +207,5 @@ def checks(card: Card) -> list[Check]:
         check_probabilities, check_learns, check_predict_is_likeliest, check_no_batch_mates, check_refit_forgets,
         check_repeatable, check_numbers_as_labels, check_class_added, check_input_unchanged, check_bad_input,
     ]  # fmt: skip
+    always += [check_unlabelled] if "unlabelled" in card.traits else []
     return always + ([check_observe_is_fit] if "stream" in card.traits else [])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tellapart.contract import classify as contract
+from tellapart.core.features import matrix
 from tellapart.core.parts import card_of, cards, make
 from tellapart.parts.classify.nearest_mean import NearestMean
 
@@ -94,6 +95,43 @@ class CrashesOnOtherWidth(NearestMean):
         return super().predict_proba(x)
 
 
+class TakesUnlabelled(NearestMean):
+    """Items without a label go to the nearest mean, which then moves to the middle of those it got."""
+
+    def fit(self, x, y, *, unlabelled=None):
+        super().fit(x, y)
+        if unlabelled is not None:
+            u = matrix(unlabelled, dim=self.means_.shape[1], what="unlabelled")
+            for _ in range(5):
+                said = self.predict(u)
+                super().fit(u, said)
+        return self
+
+
+class LeavesThemOut(TakesUnlabelled):
+    def fit(self, x, y, *, unlabelled=None):
+        return super().fit(x, y)
+
+
+class LooksAtTheirOrder(TakesUnlabelled):
+    def fit(self, x, y, *, unlabelled=None):
+        some = None if unlabelled is None else np.concatenate([unlabelled, np.repeat(unlabelled[:1], 20, axis=0)])
+        return super().fit(x, y, unlabelled=some)
+
+
+class WritesThem(TakesUnlabelled):
+    def fit(self, x, y, *, unlabelled=None):
+        super().fit(x, y, unlabelled=unlabelled)
+        if unlabelled is not None:
+            unlabelled *= 2
+        return self
+
+
+class TakesTheirHoles(TakesUnlabelled):
+    def fit(self, x, y, *, unlabelled=None):
+        return super().fit(x, y, unlabelled=None if unlabelled is None else np.nan_to_num(unlabelled))
+
+
 WRONG = [
     (contract.check_probabilities, NotSummed),
     (contract.check_learns, Guesses),
@@ -120,6 +158,18 @@ def test_a_wrong_part_fails(check, wrong):
 @pytest.mark.parametrize(("check", "wrong"), WRONG, ids=lambda v: v.__name__)
 def test_the_part_that_the_wrong_ones_come_from_passes(check, wrong):
     check(lambda **options: NearestMean(**options))
+
+
+@pytest.mark.parametrize("wrong", [LeavesThemOut, LooksAtTheirOrder, WritesThem, TakesTheirHoles])
+def test_wrong_use_of_unlabelled_items_fails(wrong):
+    contract.check_unlabelled(TakesUnlabelled)
+    with pytest.raises(AssertionError):
+        contract.check_unlabelled(wrong)
+
+
+def test_unlabelled_items_are_checked_only_where_they_are_declared():
+    for name, declared in (("opta", True), ("nearest-mean", False)):
+        assert (contract.check_unlabelled in contract.checks(card_of("classify", name))) == declared
 
 
 def test_every_check_has_a_wrong_part():

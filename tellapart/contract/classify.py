@@ -1,6 +1,6 @@
 """What every classifier promises. A check takes a factory of fresh parts and raises AssertionError.
 
-Traits: `stream` (has `observe`), `unlabelled` (`fit` also takes `unlabelled=`, [m, d] vectors of items without a label).
+Traits: `stream` (has `observe`), `unlabelled` (`fit` also takes `unlabelled=`, [m, d] vectors without a label).
 """
 
 from __future__ import annotations

@@ -32,8 +32,9 @@ class Opta:
         pi   = argmin <pi, D> - regularization * entropy(pi),  rows of pi summing to 1 / C, columns to 1 / m
         p_c <- sum_j pi_cj u_j / sum_j pi_cj
 
-    and at the end share * p_c + (1 - share) * (p_c of the labelled items alone). The `inner` classifier is fitted on these
-    means, one item a class. The plan is Sinkhorn's, taken until its rows are right to a millionth, or for 1,000 rounds.
+    and at the end share * p_c + (1 - share) * (p_c of the labelled items alone). The `inner` classifier is fitted on
+    these means, one item a class. The plan is Sinkhorn's, taken until its rows are right to a millionth, or for 1,000
+    rounds.
 
     The paper has 5 passes and a share of 1 with one item a class, 1 pass and 0.7 with five, both from the authors' code
     as is the standardising, and logistic regression inside. There all unlabelled items are to be classified; here they

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Fitted:
         history: one dict an epoch: losses and score diagnostics.
         seconds: wall time of the training steps of this process.
         towers: the trained networks, in evaluation mode.
+        strategy: what trained them, with what it learnt beside them; None before the first step.
     """
 
     recipe: Recipe
@@ -41,6 +42,7 @@ class Fitted:
     history: list[dict[str, Any]]
     seconds: float
     towers: nn.ModuleDict = field(repr=False)
+    strategy: Any = field(default=None, repr=False)
 
     @torch.no_grad()
     def encode(self, side: str, x: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ def _fit(
             for name, x in whole.named_parameters():
                 if x.requires_grad:
                     x.copy_(average[name])
-    return _fitted(recipe, run.towers, history, time.monotonic() - started)
+    return replace(_fitted(recipe, run.towers, history, time.monotonic() - started), strategy=strategy.eval())
 
 
 def _seed(place: torch.device, seed: int) -> None:

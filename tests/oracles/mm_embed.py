@@ -102,8 +102,9 @@ def _loss(run, part, rows, side, drawn):
         wrong = [plain[s][j] for s in SIDES for j in rows.tolist() if j // 2 != row // 2]
         for pool, (kind, chosen) in enumerate(drawn or []):
             held = [j for j in part.pools[at, pool, row].tolist() if j >= 0]
-            assert all(j in held for j in chosen[i].tolist()) or not held
-            wrong += [plain[kind][j] for j in chosen[i].tolist() if held]
+            mine = chosen[i].tolist()[: len(held)]
+            assert set(mine) <= set(held) and len(set(mine)) == min(len(held), chosen.shape[1])
+            wrong += [plain[kind][j] for j in mine]
         lead = math.exp(_dot(z[row], plain[wanted][row]) / TEMPERATURE)
         rest = sum(math.exp(_dot(z[row], v) / TEMPERATURE) for v in wrong)
         total += math.log((lead + rest) / lead)

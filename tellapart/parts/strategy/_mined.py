@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tellapart.core.draws import RowDraws
 from tellapart.core.relation import Keys
@@ -36,7 +37,19 @@ def packed(rows: Tensor, wanted: Tensor) -> Tensor:
 
 
 def drawn(pool: Tensor, draws: RowDraws, count: int, *, stream: int = 0) -> Tensor:
-    """[n, count] of each row's entries of a pool [n, s] as `packed` made it, with replacement; -1 where it has none."""
-    held = (pool >= 0).sum(1, keepdim=True)
-    place = (draws.uniform(count, stream=stream).to(pool.device) * held).long().minimum((held - 1).clamp_min(0))
-    return pool.gather(1, place)
+    """[n, count] of each row's entries of a pool [n, s], none twice; -1, and last, where there are no more."""
+    chance = draws.uniform(pool.shape[1], stream=stream).to(pool.device).masked_fill(pool < 0, -1.0)
+    chosen = pool.gather(1, chance.topk(min(count, pool.shape[1]), dim=1).indices)
+    return nn.functional.pad(chosen, (0, count - chosen.shape[1]), value=-1)
+
+
+@torch.no_grad()
+def hardest(run: Any, depth: int) -> Tensor:
+    """[n, depth] documents that score best for each query and may be negatives of it; -1 where there are fewer."""
+    q, k, keys = run.encode_all("query"), run.encode_all("document"), run.data.keys
+    found = []
+    for rows in blocks(len(q)):
+        sim = (q[rows.to(q.device)] @ k.T).masked_fill(known(keys, rows).to(q.device), -torch.inf)
+        best = sim.topk(depth, dim=1)
+        found.append(best.indices.masked_fill(best.values.isneginf(), -1))
+    return torch.cat(found)

@@ -41,8 +41,9 @@ class MmEmbed(nn.Module):
         wrong kind: of the kind not wanted, among the `depth` best, and above the query's own positive
         wrong item: of the kind wanted, among the `depth` best, but not among the `skip` best
 
-    From there on a query also meets `draws` of each pool at every step, drawn anew; an empty pool gives none. The best
-    `skip` are left alone since there the false negatives are. Known positives are counted in neither pool.
+    From there on a query also meets `draws` of each pool at every step, drawn anew, or what there is. The best `skip`
+    are left alone since there the false negatives are. What shares its target is never its wrong item, but of the wrong
+    kind it is wrong all the same.
 
     What was taken: the towers' heads instead of a fine-tuned language model; one wish a side instead of instructions in
     words, since pairs make two tasks where the paper has 16; training goes on from the model that mined, where the

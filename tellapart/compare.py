@@ -23,6 +23,7 @@ from tellapart.core.errors import DataError, PartError
 from tellapart.core.files import cache_home, write_atomically
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.data.marks import read_marks
 from tellapart.data.splits import split
 from tellapart.recipe import PLAIN, Recipe
 from tellapart.run import all_documents, manifest, notes, prepare, write_report
@@ -61,6 +62,7 @@ def compare(
     columns: Mapping[str, str] | None = None,
     out: str | Path = Path("runs/compare"),
     stop_early: bool = True,
+    marks: str | Path | None = None,
     cache: str | Path | None = None,
     stages: Stages | None = None,
 ) -> Report:
@@ -76,6 +78,7 @@ def compare(
         figure: which figure is compared (`R@1`, `R@10`, `nDCG@10`), as the mean of both directions.
         columns: role -> column, where the names do not say it.
         out: folder of results and of the report.
+        marks: a file of pairs that somebody called the same or different (`data.marks`).
 
     Raises:
         PartError: a change that cannot be made, or parts that cannot be used on these data.
@@ -88,7 +91,9 @@ def compare(
     variants = [Variant(BASE, base, [], []), *(Variant(text, changed(base, text), [], []) for text in tries)]
     if len({v.recipe.hash for v in variants}) != len(variants):
         raise PartError("two of the variants are the same recipe (or equal to the base); leave one out")
-    collection = prepare(source, seed=base.seed, columns=columns, cache=cache, stages=stages)
+    collection = prepare(
+        source, seed=base.seed, columns=columns, marks=read_marks(marks) if marks else (), cache=cache, stages=stages
+    )
     out.mkdir(parents=True, exist_ok=True)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
     documents = all_documents(source, collection, cache=cache, stages=stages)
@@ -134,12 +139,12 @@ class _Vectors:
         self.collection, self.rows, self.cache, self.stages = collection, rows, cache, stages
         self.documents = documents
         self.corpora: dict[str, Corpus | None] = {}
-        self.known: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        self.known: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
 
     def of(self, recipe: Recipe) -> dict[str, np.ndarray]:
-        from tellapart.engine.prepare import features
+        from tellapart.engine.prepare import features, word_chain
 
-        key = (recipe.image, recipe.text)
+        key = (recipe.image, recipe.text, word_chain(recipe))
         if key not in self.known:
             found = features(self.collection, recipe, cache=self.cache / "embeddings", stages=self.stages)
             self.known[key] = {side: np.asarray(x[self.rows]) for side, x in found.items()}

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
 from tellapart.core.version import VERSION
 from tellapart.data.given import completed
 from tellapart.data.identity import curate
+from tellapart.data.marks import FILE as MARKS
+from tellapart.data.marks import Mark, marked, read_marks
 from tellapart.data.problems import problems_table
 from tellapart.data.provenance import about
 from tellapart.data.searched import searched
@@ -52,6 +54,7 @@ def run(
     recipe: Recipe | None = None,
     seed: int | None = None,
     columns: Mapping[str, str] | None = None,
+    marks: str | Path | None = None,
     cache: str | Path | None = None,
     stages: Stages | None = None,
 ) -> Report:
@@ -67,6 +70,8 @@ def run(
             on the validation part is taken.
         seed: of split and training; None: the recipe's.
         columns: role -> column, where the names do not say it.
+        marks: a file of pairs that somebody called the same or different (`data.marks`); None: that of the run folder,
+            where `tellapart serve` writes it.
 
     Returns:
         The report that is also written; its facts name the folder.
@@ -81,7 +86,8 @@ def run(
     out, cache = Path(out), Path(cache) if cache else cache_home()
     started = time.monotonic()
     _writable(out)
-    collection = prepare(source, seed=seed, columns=columns, cache=cache, stages=stages)
+    said = read_marks(marks) if marks is not None else _own_marks(out, source, stages)
+    collection = prepare(source, seed=seed, columns=columns, marks=said, cache=cache, stages=stages)
     collection.save(out / "collection")
     documents = all_documents(source, collection, cache=cache, stages=stages)
     if documents is None:
@@ -96,7 +102,7 @@ def run(
     report = Report("tellapart run")
     outcomes, name = _trials(collection, vectors, corpus, given, seed, out, stages)
     recipe = _recipes(collection, given).get(name, recipe)
-    report.facts = manifest(source, collection, recipe, seed) | {"chosen": name}
+    report.facts = manifest(source, collection, recipe, seed) | {"chosen": name, "marks": len(said)}
     report.add(*_measured(collection, corpus, outcomes, name))
     report.add(*_kept(collection, vectors, corpus, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
@@ -111,6 +117,7 @@ def prepare(
     *,
     seed: int,
     columns: Mapping[str, str] | None = None,
+    marks: Sequence[Mark] = (),
     cache: Path | None = None,
     stages: Stages | None = None,
 ) -> Collection:
@@ -127,9 +134,26 @@ def prepare(
     if "group" not in collection.columns:
         with stages.stage("look for duplicates") as told:
             collection = curate(collection, progress=told, cache=cache / "curated", say=stages.say)
-    collection = completed(collection, seed=seed)
+    collection = completed(marked(collection, marks), seed=seed)
     check_parts(collection)
     return collection
+
+
+def _own_marks(out: Path, source: Any, stages: Stages) -> list[Mark]:
+    """The marks in the run folder, if the run that they were made on is of the same source."""
+    try:
+        before = json.loads((out / "manifest.json").read_text(encoding="utf-8")).get("source")
+    except (OSError, ValueError, AttributeError):
+        return []
+    if before != _named(source):
+        if (out / MARKS).is_file():
+            stages.say(f"the marks in {out / MARKS} were made on {before} and are left aside; use them with --marks")
+        return []
+    return read_marks(out / MARKS, missing_ok=True)
+
+
+def _named(source: Any) -> str:
+    return repr(source) if isinstance(source, Collection) else str(source)
 
 
 def all_documents(
@@ -153,7 +177,7 @@ def manifest(source: Any, collection: Collection, recipe: Recipe, seed: int) -> 
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "source": repr(source) if isinstance(source, Collection) else str(source),
+        "source": _named(source),
         "items": len(collection),
         "data": collection.fingerprint,
         "recipe": recipe.model_dump(),

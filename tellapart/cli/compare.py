@@ -23,6 +23,9 @@ def compare(
     figure: Annotated[str, typer.Option("--figure", help="R@1, R@10 or nDCG@10.")] = "nDCG@10",
     out: Annotated[Path, typer.Option("--out", help="Where results are kept.")] = Path("runs/compare"),
     write: Annotated[Path | None, typer.Option("--write", help="Write the winner as a recipe file.")] = None,
+    marks: Annotated[
+        Path | None, typer.Option("--marks", help="Pairs called the same or different, see tellapart serve.")
+    ] = None,
     all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Stop no variant early.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
@@ -49,6 +52,7 @@ def compare(
             columns=_say.roles(column),
             out=out,
             stop_early=not all_seeds,
+            marks=marks,
             stages=stages,
         )
     _say.show(report, as_json=json)

@@ -29,6 +29,8 @@ def mine(
     from tellapart.cli._say import out as say
     from tellapart.cli._say import show, stages
     from tellapart.core.parts import make
+    from tellapart.data.marks import FILE as MARKS
+    from tellapart.data.marks import read_marks
     from tellapart.engine import mine as engine
     from tellapart.engine.evaluate import Relevant
     from tellapart.runs import Run
@@ -46,12 +48,15 @@ def mine(
             with shown.stage("index"):
                 through.add(kept.ids, k)
         # A query that is no document must not be taken for its own document.
-        queries = kept.ids if sides.same_space else [f"query {i}" for i in kept.ids]
+        named = str if sides.same_space else "query {}".format
+        queries, there = [named(i) for i in kept.ids], set(kept.ids.tolist())
+        said = [m for m in read_marks(run / MARKS, missing_ok=True) if {m.a, m.b} <= there]
+        marks = [(named(a), b, word) for m in said for a, b, word in (m, (m.b, m.a, m.said))]
         with shown.stage("mine") as told:
             table = engine.mine(
                 q, k, query_ids=queries, document_ids=kept.ids, query_groups=groups, document_groups=groups,
-                positives=positives, depth=depth, keep=keep, margin=margin, index=through, folder=run / "mined",
-                progress=told,
+                positives=positives, depth=depth, keep=keep, margin=margin, index=through, marks=marks,
+                folder=run / "mined", progress=told,
             )  # fmt: skip
     show(engine.summary(table), as_json=json)
     if out is not None:

@@ -23,6 +23,10 @@ def run(
     column: Annotated[
         list[str] | None, typer.Option("--column", help="role=column, such as text=comment; again for more.")
     ] = None,
+    marks: Annotated[
+        Path | None,
+        typer.Option("--marks", help="Pairs called the same or different; by default those in --out."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of split and training.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
@@ -35,7 +39,9 @@ def run(
     for assignment in change or []:
         made = (made or PLAIN).changed_by(assignment)
     with _say.stages() as stages:
-        report = everything(path, out=out, recipe=made, seed=seed, columns=_say.roles(column), stages=stages)
+        report = everything(
+            path, out=out, recipe=made, seed=seed, columns=_say.roles(column), marks=marks, stages=stages
+        )
     _say.show(report, as_json=json)
     if not json:
         where = "" if out == Path("runs/latest") else f" --run {out}"

@@ -23,6 +23,11 @@ def serve(
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve the page and the HTTP API of a run until Ctrl-C."""
+    serve_page(run, host=host, port=port, open=open)
+
+
+def serve_page(run: Path, *, host: str = "127.0.0.1", port: int = 0, view: str = "search", open: bool = False) -> None:
+    """Serve a run until Ctrl-C; `view` is what a browser is opened at, and the address that is told."""
     from tellapart.cli._say import out
     from tellapart.core.needs import require
 
@@ -34,8 +39,8 @@ def serve(
 
     listening = listen(host, port)
     with listening:
-        address = f"http://{shown(host)}:{listening.getsockname()[1]}"
-        app = create_app(run, hosts=("*",) if host in ANY else (*LOCAL, host, shown(host)))
+        address = f"http://{shown(host)}:{listening.getsockname()[1]}{'' if view == 'search' else f'/?view={view}'}"
+        app = create_app(run, hosts=("*",) if host in ANY else (*LOCAL, host, shown(host)), marking=host not in ANY)
         server = uvicorn.Server(
             uvicorn.Config(
                 app, log_level="warning", server_header=False, timeout_graceful_shutdown=3, limit_concurrency=256

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, File, Form, HTTPException, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -66,6 +66,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": schema.Problem, "description": "a parameter is missing, mistyped or out of bounds"},
     503: {"model": schema.Problem, "description": "too many requests are waiting"},
 }
+REFUSED: dict[int | str, dict[str, Any]] = {403: {"model": schema.Problem, "description": "marks are not taken here"}}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": schema.Problem, "description": "there is no such item"}}
 
 T = TypeVar("T")
@@ -148,13 +149,14 @@ class Workers:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL) -> FastAPI:
+def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL, marking: bool = True) -> FastAPI:
     """The application over a run folder.
 
     Args:
         run_folder: what `tellapart run` wrote, or an open `Service`.
         hosts: names under which the server may be asked for; others are refused, so that no foreign page can reach a
             local server through a name of its own. `("*",)` takes all.
+        marking: whether pairs can be marked as the same or different: the one thing here that writes.
     """
     service = run_folder if isinstance(run_folder, Service) else Service(run_folder)
     workers = Workers()
@@ -178,7 +180,8 @@ def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL
     app.add_middleware(Guard)
     _add_errors(app)
     _add_search(app, service, workers)
-    _add_items(app, service, workers)
+    _add_items(app, service, workers, marking)
+    _add_pairs(app, service, workers, marking)
     _add_page(app, service)
     return app
 
@@ -261,7 +264,7 @@ def _add_search(app: FastAPI, service: Service, workers: Workers) -> None:
         return await workers.run(workers.pool, call)
 
 
-def _add_items(app: FastAPI, service: Service, workers: Workers) -> None:
+def _add_items(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None:
     answers = {**NOT_FOUND, **PROBLEMS}
 
     @app.get(
@@ -292,10 +295,14 @@ def _add_items(app: FastAPI, service: Service, workers: Workers) -> None:
             shows=service.sides.document.modality,
             items=len(service.collection),
             calibrated=service.threshold is not None,
+            marking=marking,
+            borderline=bool(service.borderline()),
             ranked=service.chain.spec if service.chain else "",
             about=service.about,
         )
 
+
+def _add_pairs(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None:
     @app.get(
         "/api/confusions",
         response_model=schema.ConfusionsAnswer,
@@ -334,6 +341,35 @@ def _add_items(app: FastAPI, service: Service, workers: Workers) -> None:
             )
 
         return await workers.run(workers.pool, call)
+
+    @app.get("/api/borderline", response_model=schema.BorderlineAnswer, responses=PROBLEMS, tags=["confusions"])
+    async def borderline(
+        k: Annotated[int, Query(ge=1, le=CONFUSIONS, description="how many pairs")] = 50,
+    ) -> schema.BorderlineAnswer:
+        """Pairs that the miner was least sure of, those nearest to its margin first."""
+
+        def call() -> schema.BorderlineAnswer:
+            found = service.borderline()
+            return schema.BorderlineAnswer(pairs=[_confusion(service, c) for c in found[:k]], total=len(found))
+
+        return await workers.run(workers.pool, call)
+
+    @app.post(
+        "/api/marks",
+        response_model=schema.MarksAnswer,
+        responses={**REFUSED, **NOT_FOUND, **PROBLEMS},
+        tags=["confusions"],
+    )
+    async def mark(request: Request, said: schema.MarkRequest) -> schema.MarksAnswer:
+        """Keep that two items are really the same, or really different; the next run goes by it."""
+        # Browsers say where a request comes from; another site must not mark through somebody's browser.
+        origin = request.headers.get("origin")
+        if not marking or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
+            raise HTTPException(
+                403, "this server takes no marks from here; serve the run on this machine alone to mark"
+            )
+        count = await workers.run(workers.pool, service.mark, said.a, said.b, said.said)
+        return schema.MarksAnswer(marks=count)
 
 
 def _add_page(app: FastAPI, service: Service) -> None:
@@ -402,4 +438,5 @@ def _confusion(service: Service, found: Confusion) -> schema.ConfusionAnswer:
         right_score=found.right_score,
         wrong_score=found.wrong_score,
         both_ways=found.both_ways,
+        said=service.marks.get(frozenset((found.query, found.wrong)), ""),
     )

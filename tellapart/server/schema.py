@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tellapart.server.limits import EXAMPLES, FILTERS, ID_CHARACTERS, QUERY_CHARACTERS, RESULTS
 
 Id = Annotated[str, Field(min_length=1, max_length=ID_CHARACTERS)]
+Said = Literal["same", "different", ""]
 Scalar = bool | int | float | str
 
 
@@ -108,6 +109,8 @@ class ColumnsAnswer(BaseModel):
     reads: list[Literal["text", "image"]] = Field(description="what can be searched with")
     shows: Literal["image", "text"] = Field(description="what the results are")
     items: int
+    marking: bool = Field(description="whether pairs can be marked as the same or different")
+    borderline: bool = Field(description="whether there are pairs that the miner was unsure of")
     calibrated: bool
     ranked: str = Field(description="the chain of rank parts of the run; empty where it has none")
     about: dict[str, str] = Field(description="name, licence and attribution of the collection")
@@ -122,6 +125,28 @@ class ConfusionAnswer(BaseModel):
     right_score: float
     wrong_score: float
     both_ways: bool = Field(description="whether asking for the wrong one finds this one first as well")
+    said: Said = Field(description="what was marked of what was asked for and the wrong one; empty: nothing")
+
+
+class BorderlineAnswer(BaseModel):
+    """Pairs that the miner was least sure of, as `tellapart mine --explain` wrote them."""
+
+    pairs: list[ConfusionAnswer]
+    total: int = Field(description="how many there are in all")
+
+
+class MarkRequest(_Strict):
+    """Two items that are really the same, or really different; empty takes the mark back."""
+
+    a: Id
+    b: Id
+    said: Said
+
+
+class MarksAnswer(BaseModel):
+    """That the mark was kept."""
+
+    marks: int = Field(description="how many pairs are marked now")
 
 
 class ConfusionsAnswer(BaseModel):

@@ -19,6 +19,9 @@ from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
 from tellapart.core.files import write_atomically
 from tellapart.core.hits import Hits
+from tellapart.data.marks import FILE as MARKS
+from tellapart.data.marks import Mark, Said, add_mark, read_marks
+from tellapart.engine.borderline import FILE as BORDERLINE
 from tellapart.engine.reorder import POOL, open_chain
 from tellapart.server import confusions, filters
 from tellapart.server.limits import (
@@ -152,6 +155,7 @@ class Service:
         self.chain = open_chain(self.folder)
         self.progress = Progress()
         self._computing = threading.Lock()
+        self._marking = threading.Lock()
         self._reading = threading.Lock()
         self._confused: Confused | None = None
 
@@ -442,6 +446,36 @@ class Service:
                 self._keep_confusions(found)
         self._confused = found
         return replace(found, pairs=found.pairs[:k])
+
+    def borderline(self) -> list[confusions.Confusion]:
+        """The pairs that the miner was least sure of, if `tellapart mine --explain` wrote some of this collection."""
+        try:
+            kept = json.loads((self.folder / BORDERLINE).read_text(encoding="utf-8"))
+            found = [confusions.Confusion(**pair) for pair in kept["pairs"][:CONFUSIONS]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+        row_of = self.collection.row_of
+        return [pair for pair in found if {pair.query, pair.right, pair.wrong} <= row_of.keys()]
+
+    @cached_property
+    def marks(self) -> dict[frozenset[str], Said]:
+        """What was said of pairs of items, by their ids."""
+        return {frozenset((m.a, m.b)): m.said for m in read_marks(self.folder / MARKS, missing_ok=True)}
+
+    def mark(self, a: str, b: str, said: Said) -> int:
+        """Keep in the run folder that two items are the same or different, for the next run; how many pairs are marked.
+
+        Raises:
+            NoSuchItemError: the collection does not hold one of them.
+            DataError: they are one item, or the folder cannot be written.
+        """
+        for id_ in (a, b):
+            if id_ not in self.collection.row_of:
+                raise NoSuchItemError(f"there is no item {id_!r}")
+        with self._marking:
+            kept = add_mark(self.folder / MARKS, Mark(a, b, said))
+            self.marks = {frozenset((m.a, m.b)): m.said for m in kept}
+        return len(kept)
 
     @property
     def confusions_ready(self) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tellapart.data.marks import FILE, Mark, read_marks
 from tellapart.server.app import HEADERS, Guard, create_app
 from tellapart.server.limits import (
     BODY_BYTES,
@@ -90,6 +91,62 @@ class TestAnswers:
             found = answer.json()
             assert found["ready"] and len(found["pairs"]) == 3 and found["confused"] == 60
             assert found["pairs"][0]["wrong"]["picture"]
+
+    def test_marks_are_kept_shown_and_taken_back(self, tmp_path, tools):
+        folder = tools.make_run(tmp_path / "run")
+        with TestClient(create_app(tools.open_run(folder))) as client:
+            assert client.get("/api/columns").json()["marking"]
+            mark = {"a": "red-star", "b": "red-ring", "said": "same"}
+            assert client.post("/api/marks", json=mark).json() == {"marks": 1}
+            assert client.post("/api/marks", json=mark | {"said": "different"}).json() == {"marks": 1}
+            assert read_marks(folder / FILE) == [Mark("red-star", "red-ring", "different")]
+            assert client.post("/api/marks", json={"a": "red-ring", "b": "red-star", "said": ""}).json() == {"marks": 0}
+            assert read_marks(folder / FILE) == []
+        (folder / FILE).write_text('{"a": "red-star", "b": "red-ring", "said": "same"}')
+        assert tools.open_run(folder).marks == {frozenset(("red-star", "red-ring")): "same"}
+
+    @pytest.mark.parametrize(
+        ("mark", "status"),
+        [
+            ({"a": "red-star", "b": "red-star", "said": "same"}, 400),
+            ({"a": "red-star", "b": "nobody", "said": "same"}, 404),
+            ({"a": "red-star", "b": "red-ring", "said": "alike"}, 422),
+            ({"a": "red-star", "said": "same"}, 422),
+            ({"a": "red-star", "b": "x" * 2000, "said": "same"}, 422),
+            ([], 422),
+        ],
+    )
+    def test_what_is_no_mark_is_refused(self, client, service, mark, status):
+        answer = client.post("/api/marks", json=mark)
+        assert answer.status_code == status and answer.json()["error"]
+        assert not (service.folder / FILE).exists()
+
+    def test_other_sites_and_open_servers_cannot_mark(self, service):
+        mark = {"a": "red-star", "b": "red-ring", "said": "same"}
+        with TestClient(create_app(service)) as client:
+            for origin in ("http://elsewhere.example", "null", "http://testserver:81"):
+                assert client.post("/api/marks", json=mark, headers={"origin": origin}).status_code == 403
+            assert client.post("/api/marks", content=json.dumps(mark), headers={"content-type": "text/plain"}).is_error
+        with TestClient(create_app(service, marking=False)) as client:
+            assert client.post("/api/marks", json=mark).status_code == 403
+            assert client.get("/api/columns").json()["marking"] is False
+        assert not (service.folder / FILE).exists()
+
+    def test_borderline_pairs_are_those_that_were_mined(self, tmp_path, tools):
+        folder = tools.make_run(tmp_path / "run")
+        pair = {"query": "red-star", "right": "red-star", "wrong": "red-ring", "right_score": 0.9, "wrong_score": 0.85}
+        gone = pair | {"wrong": "gone"}
+        (folder / "borderline.json").write_text(json.dumps({"pairs": [pair, gone]}))
+        with TestClient(create_app(tools.open_run(folder))) as client:
+            assert client.get("/api/columns").json()["borderline"]
+            client.post("/api/marks", json={"a": "red-star", "b": "red-ring", "said": "same"})
+            found = client.get("/api/borderline").json()
+            assert found["total"] == 1 and found["pairs"][0]["wrong"]["id"] == "red-ring"
+            assert found["pairs"][0]["said"] == "same" and found["pairs"][0]["wrong_score"] == 0.85
+        for harm in ("", "[]", '{"pairs": [{}]}', '{"pairs": 3}'):
+            (folder / "borderline.json").write_text(harm)
+            with TestClient(create_app(tools.open_run(folder))) as client:
+                assert client.get("/api/borderline").json() == {"pairs": [], "total": 0}
 
     def test_a_failed_computation_is_told_and_tried_again(self, tmp_path, tools):
         service = tools.open_run(tools.make_run(tmp_path / "run"))
@@ -292,7 +349,7 @@ class TestSafety:
         page = client.get("/").text
         assert re.findall(r"<script(?![^>]*src=)", page) == [] and re.findall(r"\son\w+=", page) == []
         assert re.findall(r"style=", page) == []
-        for name in ("app.js", "dom.js", "panel.js", "filters.js", "confusions.js", "style.css"):
+        for name in ("app.js", "dom.js", "panel.js", "filters.js", "pairs.js", "style.css"):
             text = client.get(f"/static/{name}").text
             assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "eval(" not in text
             assert [u for u in re.findall(r"https?://[^\s\"']+", text) if "www.w3.org/2000/svg" not in u] == []
@@ -319,6 +376,8 @@ class TestSafety:
             "/api/items/{id}/picture",
             "/api/columns",
             "/api/confusions",
+            "/api/borderline",
+            "/api/marks",
             "/api/health",
         }
         for path, methods in described["paths"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -10,6 +11,8 @@ import threading
 import time
 
 import pytest
+
+from tellapart.data.marks import FILE, read_marks
 
 pytestmark = pytest.mark.browser
 
@@ -438,6 +441,44 @@ class TestConfusions:
         page.until(lambda: not page.one("#detail").is_displayed())
         page.one("#to-search").click()
         page.until(lambda: len(page.ids()) == 48)
+
+    def test_a_pair_is_marked_and_the_mark_taken_back(self, page, run_folder):
+        page.open("/?view=confusions")
+        page.until(lambda: len(page.all(".pair")) == 20)
+        same, different = page.all(".pair")[0].find_elements("css selector", ".mark")
+        assert same.text == "Really the same" and same.get_attribute("aria-label").startswith("Really the same: ")
+        same.click()
+        page.until(lambda: same.get_attribute("aria-pressed") == "true")
+        assert "1 pair marked" in page.one("#marks-told").text and len(read_marks(run_folder / FILE)) == 1
+        different.click()
+        page.until(lambda: different.get_attribute("aria-pressed") == "true")
+        assert same.get_attribute("aria-pressed") == "false"
+        page.open("/?view=confusions")
+        page.until(lambda: len(page.all('.mark[aria-pressed="true"]')) == 1)
+        page.all('.mark[aria-pressed="true"]')[0].click()
+        page.until(lambda: not page.one("#marks-told").is_displayed())
+        assert read_marks(run_folder / FILE) == []
+
+    def test_borderline_pairs_have_a_view_of_their_own(self, page, run_folder):
+        page.open("/")
+        assert not page.one("#to-borderline").is_displayed()
+        pair = {"query": "red-star", "right": "red-star", "wrong": "red-ring", "right_score": 0.9, "wrong_score": 0.85}
+        (run_folder / "borderline.json").write_text(json.dumps({"pairs": [pair]}))
+        try:
+            page.open("/")
+            page.until(lambda: page.one("#to-borderline").is_displayed())
+            page.one("#to-borderline").click()
+            page.until(lambda: len(page.all(".pair")) == 1)
+            assert page.one("#pairs-title").text == "What the miner was least sure of"
+            assert page.one("#confusion-status").text.startswith("One pair that scored")
+            page.one("#to-confusions").click()
+            page.until(lambda: len(page.all(".pair")) == 20)
+            page.wide(360, 740, mobile=True)
+            page.open("/?view=borderline")
+            page.until(lambda: len(page.all(".pair")) == 1)
+            assert page.js("return document.documentElement.scrollWidth") <= 360
+        finally:
+            (run_folder / "borderline.json").unlink()
 
 
 class TestForms:

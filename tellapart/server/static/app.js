@@ -1,10 +1,11 @@
 // The state of the search, its address, and what happens on the page.
 
-import { Confusions } from "./confusions.js";
 import { ask, count, el, icon, picture, Refused, standing, things } from "./dom.js";
 import { showFilters } from "./filters.js";
+import { Pairs } from "./pairs.js";
 import { Panel } from "./panel.js";
 
+const VIEWS = ["confusions", "borderline"];
 const STEP = 48;
 const MOST = 200;
 const TYPING = 160;
@@ -30,13 +31,13 @@ function read() {
   state.unlike = given.getAll("unlike");
   state.where = given.getAll("where");
   state.item = given.get("item");
-  state.view = given.get("view") === "confusions" ? "confusions" : "search";
+  state.view = VIEWS.includes(given.get("view")) ? given.get("view") : "search";
   state.k = STEP;
 }
 
 function address() {
   const given = new URLSearchParams();
-  if (state.view === "confusions") given.set("view", "confusions");
+  if (state.view !== "search") given.set("view", state.view);
   if (state.q) given.set("q", state.q);
   for (const name of ["like", "unlike", "where"]) for (const value of state[name]) given.append(name, value);
   if (state.item) given.set("item", state.item);
@@ -47,7 +48,7 @@ function address() {
 function write(replace = false) {
   if (address() === location.pathname + location.search) return;
   history[replace ? "replaceState" : "pushState"](null, "", address());
-  const asked = state.q || (state.view === "confusions" ? "confusions" : "");
+  const asked = state.q || (state.view === "search" ? "" : state.view);
   document.title = asked ? `${asked} · tellapart` : "tellapart";
 }
 
@@ -369,16 +370,15 @@ function openItem(id, opener = null) {
 
 // ---- views
 
-const confusions = new Confusions(openItem);
+const pairs = new Pairs(openItem);
 
 function showView() {
   const search = state.view === "search";
   $("search-view").hidden = !search;
   $("confusion-view").hidden = search;
-  $("to-search").toggleAttribute("aria-current", search);
-  $("to-confusions").toggleAttribute("aria-current", !search);
-  if (search) confusions.hide();
-  else confusions.show();
+  for (const view of ["search", ...VIEWS]) $(`to-${view}`).toggleAttribute("aria-current", state.view === view);
+  if (search) pairs.hide();
+  else pairs.show(state.view);
 }
 
 function go(view) {
@@ -488,8 +488,7 @@ function listen() {
     state.k = Math.min(MOST, state.k * 2);
     search().then(() => focusCard(at));
   });
-  $("to-search").addEventListener("click", go("search"));
-  $("to-confusions").addEventListener("click", go("confusions"));
+  for (const view of ["search", ...VIEWS]) $(`to-${view}`).addEventListener("click", go(view));
   $("open-help").addEventListener("click", () => $("help").showModal());
   for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
   $("help").addEventListener("click", (event) => event.target === $("help") && $("help").close());
@@ -530,6 +529,8 @@ async function start() {
     showProblem(error.message);
     return;
   }
+  pairs.marking = about.marking;
+  $("to-borderline").hidden = !about.borderline;
   const [byWords, byPicture] = ["text", "image"].map((m) => about.reads.includes(m));
   $("words").disabled = !byWords;
   $("words").placeholder = byWords ? `Search ${things(about.items, "item")}${byPicture && innerWidth > 640 ? " by words or a picture" : ""}` : "Paste or drop a picture, or choose one";

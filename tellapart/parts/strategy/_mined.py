@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,6 +42,15 @@ def drawn(pool: Tensor, draws: RowDraws, count: int, *, stream: int = 0) -> Tens
     chance = draws.uniform(pool.shape[1], stream=stream).to(pool.device).masked_fill(pool < 0, -1.0)
     chosen = pool.gather(1, chance.topk(min(count, pool.shape[1]), dim=1).indices)
     return nn.functional.pad(chosen, (0, count - chosen.shape[1]), value=-1)
+
+
+def beside(run: Any, pairs: Any, chosen: Tensor, side: str) -> Any:
+    """A pairing with further negatives of each row's own: [n, s] rows of a side, -1 where there are fewer."""
+    own = run.encode(side, chosen.clamp_min(0).flatten().cpu().numpy()).view(*chosen.shape, -1)
+    weight = (chosen >= 0).to(own)
+    if pairs.own is not None:
+        own, weight = torch.cat([pairs.own, own], 1), torch.cat([pairs.own_neg, weight], 1)
+    return replace(pairs, own=own, own_neg=weight)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from tellapart.core.errors import PartError
 from tellapart.core.maths import unit
 from tellapart.core.parts import part
 from tellapart.core.relation import Keys
-from tellapart.parts.strategy._mined import blocks, drawn, known, packed, same_item
+from tellapart.parts.strategy._mined import beside, blocks, drawn, known, packed, same_item
 
 SIDES = ("query", "document")
 WRONG_KIND, WRONG_ITEM = range(2)
@@ -58,9 +58,10 @@ class MmEmbed(nn.Module):
         skip: how many of the best are no candidates for `wrong item`.
         draws: negatives of each pool that a query meets at a step.
 
-    When to use: one search over pictures and texts in which a wish should weigh against a mere likeness. Where the kind
-    of every result is known, a filter on the index does the same without training. The wishes are no part of a saved
-    model: in Python, `fit(...).strategy.ask(z, wanted="document")` gives the vectors to search with.
+    When to use: one search over pictures and texts in which a wish should weigh against a mere likeness; where one kind
+    alone is searched it can cost a little. Where the kind of every result is known, a filter on the index does the same
+    without training. The wishes are no part of a saved model: in Python, `fit(...).strategy.ask(z, wanted="document")`
+    gives the vectors to search with.
 
     Relations: `star` mines among the kind wanted alone; `two-tower` never compares items of one kind.
     """
@@ -122,11 +123,7 @@ class MmEmbed(nn.Module):
             pools = self.pools[SIDES.index(side)]
             for stream, kind in ((WRONG_KIND, side), (WRONG_ITEM, other)):
                 chosen = drawn(pools[stream][rows.to(pools.device)], rng, self.draws, stream=stream)
-                own = run.encode(kind, chosen.clamp_min(0).flatten().cpu().numpy()).view(*chosen.shape, -1)
-                weight = (chosen >= 0).to(own.dtype)
-                if pairs.own is not None:
-                    own, weight = torch.cat([pairs.own, own], 1), torch.cat([pairs.own_neg, weight], 1)
-                pairs = replace(pairs, own=own, own_neg=weight)
+                pairs = beside(run, pairs, chosen, kind)
         return run.contrast(pairs)
 
     @torch.no_grad()

@@ -44,7 +44,7 @@ class Tower(nn.Module):
 
 
 def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, **recipe: Any) -> Run:
-    """A run of 8 steps over n pairs that share a hidden cause, with duplicate groups of two.
+    """A run of 8 steps over n pairs that share a hidden cause, with duplicate groups of two and a score.
 
     Args:
         recipe: fields of the recipe, such as `objective`.
@@ -55,7 +55,8 @@ def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, **recipe:
     item = torch.arange(n)
     keys = Keys(item, item // 2, item // 4 if same_space else item)
     query = Features(x.astype(np.float32))
-    data = TrainData(query, query if same_space else Features(y.astype(np.float32)), keys, same_space)
+    document = query if same_space else Features(y.astype(np.float32))
+    data = TrainData(query, document, keys, same_space, extra={"score": cause[:, 0].round(1)})
     torch.manual_seed(seed)
     tower = Tower(7, 5)
     towers = nn.ModuleDict({"query": tower, "document": tower if same_space else Tower(6, 5)})

@@ -13,6 +13,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
 from tellapart.core.progress import Progress
 from tellapart.data import readers
+from tellapart.data.tenths import with_tenths
 
 SHIPPED = ("openmoji", "digits", "fashion", "wordnet", "docstrings")
 
@@ -27,7 +28,8 @@ def read(
 ) -> Collection:
     """A collection from a folder, a file, a pattern of shards, or the name of a shipped one.
 
-    What cannot be taken in is a row of `problems` (id, place, reason), and the rest is read.
+    What cannot be taken in is a row of `problems` (id, place, reason), and the rest is read. Items of one column that
+    have a `score` and no label are labelled by its tenths.
 
     Args:
         source: a folder of pictures, CSV, TSV, JSONL, Parquet, a saved Hugging Face data set, a BEIR folder, tar shards
@@ -55,7 +57,7 @@ def read(
         reader = next((r for r in _readers() if r.accepts(path)), None)
         if reader is not None:
             made: Collection = reader.read(path, columns=columns, root=base, cache=cache, progress=progress)
-            return made
+            return with_tenths(made)
     except PermissionError as error:
         raise DataError(f"{error.filename or path} may not be read: {error.strerror}") from None
     if not path.exists():

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tellapart.core.collection import Collection
+from tellapart.core.draws import RowDraws
 from tellapart.core.errors import DataError
 from tellapart.core.relation import Keys
 from tellapart.engine.embed import Items
@@ -71,6 +72,32 @@ class Features(Inputs):
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self.x.numpy().tobytes()).hexdigest()[:16]
+
+
+class Views(Features):
+    """Frozen vectors beside those of altered copies of the same items, one of which stands for the item in a step.
+
+    Args:
+        x: [n, width] of the items themselves.
+        views: [n, v, width] of their altered copies.
+    """
+
+    def __init__(self, x: np.ndarray, views: np.ndarray) -> None:
+        super().__init__(x)
+        if views.shape[::2] != x.shape or not views.shape[1] or not np.isfinite(views).all():
+            raise DataError(f"altered copies of {x.shape} features must be finite, [n, v, width], not {views.shape}")
+        self.views = torch.from_numpy(np.array(views, dtype=np.float32))
+
+    def batch(self, rows: np.ndarray, *, seed: int | None) -> Tensor:
+        if seed is None:
+            return super().batch(rows, seed=None)
+        at = torch.from_numpy(rows)
+        return self.views[at, RowDraws(seed, at).integers(self.views.shape[1], 1)[:, 0]]
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(super().fingerprint().encode())
+        digest.update(self.views.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 class Pictures(Inputs):

@@ -13,15 +13,16 @@ import torch
 
 from tellapart.core.collection import Collection, Side
 from tellapart.core.errors import DataError, PartError
-from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
+from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec, split_chain
 from tellapart.core.progress import Progress, Silence, Stages
 from tellapart.engine.embed import embed, items_of
-from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, keys_of
+from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
 from tellapart.engine.tune import lora, low_rank_layers
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
 ANSWERED = "positive"
+VIEWS = 4
 NEGATIVE = re.compile(r"negative(_[1-9]\d*)?$")
 
 
@@ -36,29 +37,71 @@ def features(
     """Frozen vectors by side: `query` and `document`, [n, width] each.
 
     Where the collection has columns of texts that are no answer, `negative` is [n, columns, width], NaN where an item
-    has none.
+    has none. Where the recipe alters words and leaves the encoder as it is, `query view 0` and so on are the vectors of
+    altered copies of the texts.
 
     Args:
         encoders: by modality, instead of those that the recipe names.
 
     Raises:
-        PartError: an encoder that the recipe wants to tune and that cannot be.
+        PartError: an encoder that the recipe wants to tune and that cannot be; words to alter where there are no texts.
     """
     stages = stages or Silence()
     check_tuning(collection, recipe)
     sides = collection.sides()
+    if word_chain(recipe) and "text" not in {side.modality for side in _sides(collection).values()}:
+        raise PartError(
+            f"augment={word_chain(recipe)} alters texts, and there are none to be searched here: leave it out"
+        )
     found = {}
     for name, side in _sides(collection).items():
         spec = _spec(side, recipe)
         encoder = encoders[side.modality] if encoders else make("encode", spec)
         with stages.stage(f"embed {side.column} with {parse_spec(spec)[0]}") as progress:
             found[name] = embed(collection, side.column, encoder, cache=cache, progress=progress)
+        if side.modality == "text" and word_chain(recipe):
+            found |= _views(name, collection, side.column, recipe, encoder, cache, stages)
         if side.column == ANSWERED and (columns := _negative_columns(collection)):
             with stages.stage(f"embed {', '.join(columns)} with {parse_spec(spec)[0]}") as progress:
                 found["negative"] = _embedded_negatives(collection, columns, encoder, cache, progress)
     if sides.same_space:
         found["document"] = found["query"]
     return found
+
+
+def word_chain(recipe: Recipe) -> str:
+    """The augmentations of a recipe that alter texts before a frozen encoder sees them; "" where there are none."""
+    pieces = zip(split_chain(recipe.augment), chain_cards("augment", recipe.augment), strict=True)
+    return "|".join(piece for piece, card in pieces if "words" in card.traits) if recipe.tune == "head" else ""
+
+
+def _views(
+    name: str, collection: Collection, column: str, recipe: Recipe, encoder: Any, cache: Path, stages: Stages
+) -> FeaturesBySide:
+    """Vectors of `VIEWS` altered copies of every text, each a function of its words, its number and the parts."""
+    parts, items = make_chain("augment", word_chain(recipe)), items_of(collection, column, "text")
+    texts: list[list[str]] = [[] for _ in range(VIEWS)]
+    with stages.stage(f"alter {column}") as progress:
+        for row in range(len(collection)):
+            for view, made in enumerate(texts):
+                rng = np.random.default_rng(np.random.SeedSequence([view, *items.key(row)]))
+                text = items.at(row)
+                for part in parts:
+                    text = part(text, rng=rng)
+                made.append(text)
+            progress(row + 1, len(collection))
+    found = {}
+    for view, made in enumerate(texts):
+        with stages.stage(f"embed {column}, altered, {view + 1} of {VIEWS}") as progress:
+            copies = Collection.of({"id": collection.ids.tolist(), "text": made})
+            found[f"{name} view {view}"] = embed(copies, "text", encoder, cache=cache, progress=progress)
+    return found
+
+
+def _side(vectors: FeaturesBySide, name: str) -> Features:
+    """A side's frozen features, with its altered copies where there are any."""
+    views = [x for key, x in vectors.items() if key.startswith(f"{name} view ")]
+    return Views(vectors[name], np.stack(views, 1)) if views else Features(vectors[name])
 
 
 def _negative_columns(collection: Collection) -> list[str]:
@@ -142,8 +185,8 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
     same = collection.sides().same_space
     given = _given(collection)
     if recipe.tune == "head":
-        sides: dict[str, Inputs] = {"query": Features(vectors["query"])}
-        sides["document"] = sides["query"] if same else Features(vectors["document"])
+        sides: dict[str, Inputs] = {"query": _side(vectors, "query")}
+        sides["document"] = sides["query"] if same else _side(vectors, "document")
         if given is not None:
             sides["negative"] = Features(vectors["negative"][given.numpy() >= 0])
     else:
@@ -154,12 +197,15 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
     wanted = {t for c in chain_cards("relate", recipe.relate) for t in c.traits}
     wanted |= set(card_of("sample", parse_spec(recipe.sample)[0]).traits)
     wanted |= set(card_of("objective", parse_spec(recipe.objective)[0]).traits)
+    wanted |= set(card_of("strategy", parse_spec(recipe.strategy)[0]).traits)
     if wanted & {"guide", "teacher", "teacher-margin"}:
         data = replace(data, guide=_guide(collection, vectors))
     if "topics" in wanted:
         data.extra["topic_vectors"] = vectors["query"]
     if "places" in wanted and (places := _places(collection)) is not None:
         data.extra["place_vectors"] = places
+    if "scores" in wanted:
+        data.extra["score"] = _scores(collection)
     if "teacher-margin" in wanted:
         data.extra["teacher_margin"] = _margin(data)
     return data
@@ -197,6 +243,23 @@ def _places(collection: Collection) -> np.ndarray | None:
         degrees.append(np.radians(x))
     a, b = degrees
     return np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], 1).astype(np.float32)
+
+
+def _scores(collection: Collection) -> np.ndarray:
+    """[n] float64 numbers of the column `score`.
+
+    Raises:
+        DataError: no such column, or a row without a number.
+    """
+    if "score" not in collection.columns:
+        raise DataError(
+            "the recipe learns from numbers, and there is no column `score`: name yours with --column score=NAME; the "
+            f"columns are {', '.join(collection.columns)}"
+        )
+    found = np.asarray(collection.values("score"), dtype=np.float64)
+    if missing := int(np.isnan(found).sum()):
+        raise DataError(f"{missing} of {len(found)} training items have no `score`: leave them out, or fill them in")
+    return found
 
 
 def _guide(collection: Collection, vectors: FeaturesBySide) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,13 +37,14 @@ class Run:
     epoch: int = 0
     cache: GradCache | None = None
 
-    def encode(self, side: str, rows: np.ndarray, *, tower: nn.Module | None = None) -> Tensor:
+    def encode(self, side: str, rows: np.ndarray, *, tower: nn.Module | None = None, altered: bool = True) -> Tensor:
         """[n, d] unit vectors of some rows of a side ("query", "document", "negative"), with gradient if it is enabled.
 
         Args:
             tower: another network of the same form (a momentum copy); None: the trained one.
+            altered: as the recipe's augmentations of pixels and words leave the items; False: as they are.
         """
-        inputs = getattr(self.data, side).batch(rows, seed=self.draw(side)).to(self.device)
+        inputs = getattr(self.data, side).batch(rows, seed=self.draw(side) if altered else None).to(self.device)
         network = self.towers[side] if tower is None else tower
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if self.cache is not None and torch.is_grad_enabled():

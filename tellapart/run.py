@@ -19,7 +19,7 @@ from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.files import cache_home, write_atomically
 from tellapart.core.hits import Hits
 from tellapart.core.progress import Silence, Stages
-from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
+from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
 from tellapart.core.version import VERSION
 from tellapart.data.given import completed
 from tellapart.data.identity import curate
@@ -244,12 +244,12 @@ def _trials(
 
 def _measured(
     collection: Collection, corpus: Corpus | None, outcomes: dict[str, Outcome], chosen: str
-) -> list[Text | Table | Figure]:
+) -> list[Text | Table | Figure | Picture]:
     """What the held-out items say: a table a direction, and the chosen one's figures."""
     from tellapart.engine import intervals
     from tellapart.engine.trial import METRICS, directions
 
-    blocks: list[Text | Table | Figure] = [Text(_headline(collection, chosen))]
+    blocks: list[Text | Table | Figure | Picture] = [Text(_headline(collection, chosen))]
     plain, ours = outcomes["plain InfoNCE"], outcomes[chosen]
     for name, asking, _ in directions(collection):
         rows: list[list[Any]] = [
@@ -267,7 +267,26 @@ def _measured(
         note = f"{queries} held-out items that training never saw{among}; 95% intervals over queries"
         blocks.append(Table(name, ["", *METRICS], rows, note))
     blocks += [_figure(values, name) for name, values in ours.values.items()]
-    return [*blocks, *_without_twins(collection, ours)]
+    return [*blocks, *_without_twins(collection, ours), *_scores(ours)]
+
+
+def _scores(outcome: Outcome) -> list[Picture | Text]:
+    """How positives and negatives scored while the chosen one was trained, and what is odd about it in words."""
+    from tellapart.engine.scores import HIGH, LOW, warnings
+    from tellapart.render.draw import ridges
+
+    if outcome.fitted is None or not outcome.fitted.scores:
+        return []
+    looks = outcome.fitted.scores
+    names = ["start", *(f"step {look['step']:,}" for look in looks[1:-1]), "end"] if len(looks) > 1 else ["solved"]
+    kinds = ("positive", "negative")
+    rows = [(name, {kind: look[kind] for kind in kinds}) for name, look in zip(names, looks, strict=True)]
+    caption = "Scores of some training items with each other; the farther apart, the better they are told apart."
+    drawing = ridges(rows, LOW, HIGH, label="similarity")
+    return [
+        Picture("Positives and negatives over training", caption, svg=drawing),
+        *(Text(said, "warn") for said in warnings(looks[-1])),
+    ]
 
 
 def _without_twins(collection: Collection, outcome: Outcome) -> list[Table]:

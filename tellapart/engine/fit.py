@@ -19,6 +19,7 @@ from tellapart.engine import checkpoint, distributed, towers
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache
 from tellapart.engine.planning import Planner
+from tellapart.engine.scores import Counts, looks, score_counts
 from tellapart.engine.session import Run
 from tellapart.recipe import Recipe
 
@@ -34,6 +35,7 @@ class Fitted:
         history: one dict an epoch: losses and score diagnostics.
         seconds: wall time of the training steps of this process.
         towers: the trained networks, in evaluation mode.
+        scores: how positives and negatives scored, from the start to the end (`engine.scores`).
         strategy: what trained them, with what it learnt beside them; None before the first step.
     """
 
@@ -42,6 +44,7 @@ class Fitted:
     history: list[dict[str, Any]]
     seconds: float
     towers: nn.ModuleDict = field(repr=False)
+    scores: list[Counts] = field(default_factory=list, repr=False)
     strategy: Any = field(default=None, repr=False)
 
     @torch.no_grad()
@@ -112,6 +115,8 @@ def _fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / max(run.steps, 1), recipe.warmup))
     average = {name: torch.zeros_like(x) for name, x in whole.named_parameters() if x.requires_grad}
     averaged, history, plan = 0, [], None
+    scores = [score_counts(run)] if run.steps else []
+    looked = looks(run.steps)
     identity = {"recipe": recipe.hash, "seed": seed, "data": data.fingerprint(), "world": distributed.world()}
 
     if folder is not None and (saved := checkpoint.load(folder)) is not None:
@@ -125,6 +130,7 @@ def _fit(
             group["lr"] = rate
         average = {name: tensors[f"average.{name}"].to(place) for name in average}
         run.step, averaged, history = facts["step"], facts["averaged"], facts["history"]
+        scores = facts.get("scores", [])
         planner.restore(tensors, max(run.step - 1, 0) // per_epoch)
 
     started = last_saved = time.monotonic()
@@ -157,19 +163,23 @@ def _fit(
         if at + 1 == per_epoch:
             history.append({"epoch": run.epoch, **{k: v / per_epoch for k, v in sums.items()}})
             sums = {}
+        if run.step in looked:
+            scores.append(score_counts(run))
         if progress is not None:
             progress(run.step, run.steps)
         due = time.monotonic() - last_saved >= checkpoint_seconds or run.step == run.steps
         if folder is not None and due and distributed.rank() == 0:
             kept = history if not sums else [*history, {"sums": sums}]
-            _save(folder, whole, optimizer, schedule, average, planner.tensors(), identity, run.step, averaged, kept)
+            facts = {"identity": identity, "step": run.step, "averaged": averaged, "history": kept, "scores": scores}
+            _save(folder, whole, optimizer, schedule, average, planner.tensors(), facts)
             last_saved = time.monotonic()
     if averaged:
         with torch.no_grad():
             for name, x in whole.named_parameters():
                 if x.requires_grad:
                     x.copy_(average[name])
-    return replace(_fitted(recipe, run.towers, history, time.monotonic() - started), strategy=strategy.eval())
+    seconds, scores = time.monotonic() - started, [*scores, score_counts(run)]
+    return replace(_fitted(recipe, run.towers, history, seconds), strategy=strategy.eval(), scores=scores)
 
 
 def _seed(place: torch.device, seed: int) -> None:
@@ -215,13 +225,9 @@ def _save(
     schedule: torch.optim.lr_scheduler.LambdaLR,
     average: dict[str, Tensor],
     seen: dict[str, Tensor],
-    identity: dict[str, Any],
-    step: int,
-    averaged: int,
-    history: list[dict[str, Any]],
+    facts: dict[str, Any],
 ) -> None:
     tensors = {f"whole.{name}": x for name, x in whole.state_dict().items()}
     tensors |= {f"average.{name}": x for name, x in average.items()} | checkpoint.optimizer_tensors(optimizer) | seen
     position = {k: schedule.state_dict()[k] for k in ("last_epoch", "_step_count", "_last_lr")}
-    facts = {"identity": identity, "step": step, "averaged": averaged, "history": history, "schedule": position}
-    checkpoint.save(folder, tensors, facts)
+    checkpoint.save(folder, tensors, {**facts, "schedule": position})

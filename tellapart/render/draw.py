@@ -1,4 +1,4 @@
-"""Small drawings as SVG text: intervals, histograms and lines, in light and dark, with nothing beside them."""
+"""Small drawings as SVG text: intervals and histograms, in light and dark, with nothing beside them."""
 
 from __future__ import annotations
 
@@ -8,93 +8,46 @@ from dataclasses import dataclass
 from html import escape
 
 from tellapart.core.report import Figure
-from tellapart.render.values import interval, number
 
 WIDTH = 640
 COLOURS = ("#2563c9", "#d4660a", "#1a8a5a", "#8a4fc7", "#b8325e", "#6b7280")
 DARK = ("#7db0ff", "#ffab5e", "#5fd3a0", "#c6a0f5", "#ff8fb1", "#a9b1bd")
 HELPS, HURTS, NEITHER = 2, 4, 5
+SERIES = (2, 1, 0, 3, 4, 5)
 
 
-def forest(rows: Sequence[tuple[str, Figure]], *, label: str = "", higher_is_better: bool = True) -> str:
-    """Differences with their intervals, one a line, about a line at zero.
+def ridges(rows: Sequence[tuple[str, Mapping[str, Sequence[int]]]], low: float, high: float, *, label: str = "") -> str:
+    """Histograms one below the other, in each a few series laid over each other.
 
     Args:
-        rows: (name, figure); a figure without an interval is drawn as a point.
+        rows: (name, series -> counts in equal bins from `low` to `high`).
         label: what the axis measures.
-        higher_is_better: what lies clear of zero on the better side is drawn green, on the other red.
     """
-    drawable = [(name, f) for name, f in rows if math.isfinite(f.value)]
-    names = min(250, 24 + 7 * max((len(n) for n, _ in drawable), default=0))
-    step, top = 26, 10
-    bottom = top + step * len(drawable)
-    x = _Axis(*span([f for _, f in drawable], zero=True), names, WIDTH - 190)
+    names = min(200, 24 + 7 * max((len(n) for n, _ in rows), default=0))
+    step, top = 58, 30
+    bottom = top + step * len(rows)
+    x = _Axis(low, high, names, WIDTH - 12)
     body = []
-    for tick in ticks(x.low, x.high):
+    for tick in ticks(low, high):
         body += [
             _rule("grid", x.at(tick), top, x.at(tick), bottom),
             _text(_tick(tick), x.at(tick), bottom + 17, "middle"),
         ]
-    body.append(_rule("axis", x.at(0), top, x.at(0), bottom))
-    for i, (name, f) in enumerate(drawable):
-        y = top + step * i + step / 2
-        said = f"{number(f.value, signed=True)} {interval(f, signed=True)}".strip()
-        body += [_text(_short(name, names - 24), 0, y + 4, dim=False), _text(said, WIDTH, y + 4, "end")]
-        body.append(_whisker(x, f, y, side(f, higher_is_better)))
+    for i, (name, series) in enumerate(rows):
+        shares = [[c / max(sum(counts), 1) for c in counts] for counts in series.values()]
+        tallest = max((max(s, default=0.0) for s in shares), default=0.0)
+        y = _Axis(0.0, tallest or 1.0, top + step * (i + 1), top + step * i + 8)
+        body += [
+            _rule("axis", x.start, y.start, x.end, y.start),
+            _text(_short(name, names - 24), 0, y.start - 4, dim=False),
+        ]
+        for j, heights in enumerate(shares):
+            body.append(
+                f'<polygon class="s{SERIES[j % 6]} open" points="{_points(x, y, _steps(heights, low, high))}"/>'
+            )
+    for j, name in enumerate(dict.fromkeys(n for _, series in rows for n in series)):
+        body += _legend(j, name)
     return _svg(body, bottom, x, label)
-
-
-def histogram(series: Mapping[str, Sequence[float]], *, bins: int = 40, label: str = "") -> str:
-    """Shares of each series by value, laid over each other; values that are not finite are left out.
-
-    Args:
-        series: name -> values; at most six are told apart.
-        label: what the axis measures.
-    """
-    kept = {name: [float(v) for v in values if math.isfinite(v)] for name, values in series.items()}
-    kept = {name: values for name, values in kept.items() if values}
-    every = [v for values in kept.values() for v in values] or [0.0, 1.0]
-    low, high = _apart(min(every), max(every))
-    shares = {}
-    for name, values in kept.items():
-        counts = [0] * bins
-        for v in values:
-            counts[min(bins - 1, int((v - low) / (high - low) * bins))] += 1
-        shares[name] = [c / len(values) for c in counts]
-    x = _Axis(low, high, 44, WIDTH - 8)
-    y = _Axis(0.0, max((max(s) for s in shares.values()), default=1.0), 224, 34)
-    body = _grid(x, y, percent=True)
-    width = (high - low) / bins
-    for i, (name, heights) in enumerate(shares.items()):
-        outline = [(low, 0.0)]
-        for b, share in enumerate(heights):
-            outline += [(low + b * width, share), (low + (b + 1) * width, share)]
-        body.append(f'<polygon class="s{i % 6} open" points="{_points(x, y, [*outline, (high, 0.0)])}"/>')
-        body += _legend(i, f"{name} ({len(kept[name]):,})")
-    return _svg(body, 224, x, label)
-
-
-def line(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str = "", y_label: str = "") -> str:
-    """Curves through (x, y) points, in the order given; points that are not finite are left out.
-
-    Args:
-        series: name -> points; at most six are told apart.
-    """
-    kept = {n: [(a, b) for a, b in points if math.isfinite(a) and math.isfinite(b)] for n, points in series.items()}
-    kept = {name: points for name, points in kept.items() if points}
-    every = [p for points in kept.values() for p in points] or [(0.0, 0.0), (1.0, 1.0)]
-    low, high = _apart(min(b for _, b in every), max(b for _, b in every))
-    x = _Axis(*_apart(min(a for a, _ in every), max(a for a, _ in every)), 52, WIDTH - 12)
-    y = _Axis(low, high + (high - low) * 0.04, 244, 34)
-    body = _grid(x, y, percent=False)
-    for i, (name, points) in enumerate(kept.items()):
-        if len(points) == 1:
-            (a, b), *_ = points
-            body.append(f'<circle class="s{i % 6}" cx="{x.at(a):.1f}" cy="{y.at(b):.1f}" r="3.5"/>')
-        else:
-            body.append(f'<polyline class="s{i % 6} path" points="{_points(x, y, points)}"/>')
-        body += _legend(i, name + (f" · {y_label}" if y_label and len(kept) == 1 else ""))
-    return _svg(body, 244, x, x_label)
 
 
 def bar(figure: Figure, low: float, high: float, *, width: int = 150, colour: int = 0) -> str:
@@ -115,13 +68,6 @@ def span(figures: Sequence[Figure], *, zero: bool = False) -> tuple[float, float
     low, high = _apart(min(ends), max(ends))
     edge = (high - low) * 0.05
     return low - edge, high + edge
-
-
-def side(figure: Figure, higher_is_better: bool = True) -> int:
-    """The colour of a difference: clear of zero on the better side, on the worse side, or neither."""
-    if figure.low is None or figure.high is None or not (figure.low > 0 or figure.high < 0):
-        return NEITHER
-    return HELPS if (figure.low > 0) == higher_is_better else HURTS
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -160,15 +106,6 @@ class _Axis:
         return self.start + (inside - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def _grid(x: _Axis, y: _Axis, *, percent: bool) -> list[str]:
-    body = []
-    for tick in ticks(y.low, y.high):
-        text = f"{tick:.1%}".replace(".0%", "%") if percent else _tick(tick)
-        body += [_rule("grid", x.start, y.at(tick), x.end, y.at(tick)), _text(text, x.start - 8, y.at(tick) + 4, "end")]
-    body += [_text(_tick(tick), x.at(tick), y.start + 18, "middle") for tick in ticks(x.low, x.high)]
-    return [*body, _rule("axis", x.start, y.start, x.end, y.start)]
-
-
 def _whisker(x: _Axis, f: Figure, y: float, colour: int) -> str:
     drawn = ""
     if f.low is not None and f.high is not None and math.isfinite(f.low) and math.isfinite(f.high):
@@ -191,10 +128,21 @@ def _text(text: str, x: float, y: float, anchor: str = "start", *, dim: bool = T
     return f'<text{kind} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _legend(i: int, name: str) -> list[str]:
-    x, y = 8 + (i % 3) * 210, 12 + 16 * (i // 3)
-    mark = f'<rect class="s{i % 6} open" x="{x}" y="{y - 9}" width="11" height="11"/>'
-    return [mark, _text(_short(name, 185), x + 18, y + 1, dim=False)]
+def _steps(heights: Sequence[float], low: float, high: float) -> list[tuple[float, float]]:
+    """The outline of a histogram."""
+    width = (high - low) / max(len(heights), 1)
+    outline = [(low, 0.0)]
+    for b, share in enumerate(heights):
+        outline += [(low + b * width, share), (low + (b + 1) * width, share)]
+    return [*outline, (high, 0.0)]
+
+
+def _legend(j: int, name: str) -> list[str]:
+    x = 8 + j * 210
+    return [
+        f'<rect class="s{SERIES[j % 6]} open" x="{x}" y="3" width="11" height="11"/>',
+        _text(_short(name, 185), x + 18, 13, dim=False),
+    ]
 
 
 def _short(name: str, room: int) -> str:

@@ -39,7 +39,7 @@ def report(words: str = "plain") -> Report:
             note=words,
         )
     )
-    made.add(Picture(words, words, svg=draw.forest([(words, difference)], label=words)))
+    made.add(Picture(words, words, svg=draw.ridges([(words, {words: [1, 2]})], -1.0, 1.0, label=words)))
     made.add(Examples(words, [Example([words, "b"], words, [0.5, float("nan")])]))
     made.facts = {words: words, "n": 3}
     return made
@@ -70,11 +70,7 @@ def test_a_page_runs_and_loads_nothing_whatever_the_data_say():
 
 def test_a_drawing_escapes_its_words():
     figure = Figure("x", 0.1, 0.0, 0.2)
-    for svg in (
-        draw.forest([(EVIL, figure)], label=EVIL),
-        draw.histogram({EVIL: [1.0, 2.0]}, label=EVIL),
-        draw.line({EVIL: [(0, 1), (1, 2)]}, x_label=EVIL),
-    ):
+    for svg in (draw.bar(figure, 0.0, 1.0), draw.ridges([(EVIL, {EVIL: [1, 2]})], -1.0, 1.0, label=EVIL)):
         assert not {tag for tag, _ in Tags(svg).seen} - {
             "svg",
             "style",
@@ -176,13 +172,23 @@ def test_differences_carry_their_sign():
     assert cell(Figure("d", 0.02, -0.01, 0.05), signed=True) == "+0.020 [−0.010, +0.050]"
 
 
-def test_a_forest_puts_marks_where_the_numbers_are():
-    rows = [("a", Figure("a", 0.2, 0.1, 0.3)), ("b", Figure("b", -0.2, -0.3, -0.1)), ("c", Figure("c", 0.0, -0.1, 0.1))]
-    marks = [(a["class"], float(a["cx"])) for tag, a in Tags(draw.forest(rows)).seen if tag == "circle"]
-    assert [m[0] for m in marks] == [f"s{draw.HELPS}", f"s{draw.HURTS}", f"s{draw.NEITHER}"]
-    assert marks[0][1] - marks[2][1] == pytest.approx(marks[2][1] - marks[1][1], abs=0.2)
-    lower = [a["class"] for tag, a in Tags(draw.forest(rows, higher_is_better=False)).seen if tag == "circle"]
-    assert lower[0] == f"s{draw.HURTS}"
+def test_a_bar_puts_its_mark_where_the_number_is():
+    at = [next(float(a["cx"]) for tag, a in Tags(draw.bar(Figure("a", v), -1.0, 1.0)).seen if tag == "circle")
+          for v in (-1.0, 0.0, 1.0)]  # fmt: skip
+    assert at == [5.0, 75.0, 145.0]
+
+
+def test_histograms_rise_where_the_counts_are():
+    svg = draw.ridges([("start", {"positive": [0, 4], "negative": [3, 1]}), ("end", {"positive": [1, 1]})], 0.0, 2.0)
+    shapes = [a["points"] for tag, a in Tags(svg).seen if tag == "polygon"]
+    heights = [[float(p.split(",")[1]) for p in points.split()] for points in shapes]
+    assert len(shapes) == 3
+    base, top = heights[0][0], min(heights[0])
+    assert heights[0] == [base, base, base, top, top, base] and top < base
+    quarter = base - (base - top) * 0.25
+    assert heights[1] == pytest.approx(
+        [base, base - (base - top) * 0.75, base - (base - top) * 0.75, quarter, quarter, base]
+    )
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.03, 0.017), (990, 1010), (1e-9, 2e-9), (-5, -4.9)])
@@ -196,11 +202,15 @@ def test_ticks_are_round_and_inside(low, high):
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 1.0], [float("nan")], [0.0, 1e-300], [-1e9, 1e9]])
 def test_drawings_take_any_numbers(values):
-    histogram = draw.histogram({"a": values, "b": [0.5]})
-    curve = draw.line({"a": list(enumerate(values))})
-    row = draw.forest([("a", Figure("a", v)) for v in values])
-    for svg in (histogram, curve, row):
-        assert "nan" not in svg and "inf" not in svg.replace("system-ui", "")
+    figures = [Figure("a", v) for v in values]
+    for svg in (draw.bar(f, *draw.span(figures)) for f in figures):
+        assert "nan" not in svg and "inf" not in svg
+
+
+@pytest.mark.parametrize("rows", [[], [("a", {})], [("a", {"b": []})], [("a", {"b": [0, 0], "c": [3, 1]})]])
+def test_histograms_take_any_counts(rows):
+    svg = draw.ridges(rows, -1.0, 1.0)
+    assert "nan" not in svg and svg.count("<polygon") == sum(len(series) for _, series in rows)
 
 
 def test_functions_stay_functions_once_their_modules_are_imported():

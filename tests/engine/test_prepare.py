@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
 from tellapart.core.parts import make
 from tellapart.core.relation import Keys
+from tellapart.data.tenths import with_tenths
 from tellapart.engine.fit import fit, untrained
 from tellapart.engine.inputs import Features, TrainData
 from tellapart.engine.memory import Chain
@@ -81,3 +84,31 @@ def test_no_column_of_negatives_no_negatives(tmp_path: Path) -> None:
     data = train_data(pairs, features(pairs, SMALL, cache=tmp_path), SMALL)
     assert data.negative is None and data.negatives is None
     assert isinstance(data.keys, Keys)
+
+
+def scored(scores: list[float | None]) -> Collection:
+    """Texts with a number, labelled by its tenths as they are read."""
+    return with_tenths(Collection.of({"text": [f"{s} pieces of wood" for s in scores], "score": scores}))
+
+
+def test_numbers_go_to_a_strategy_that_learns_from_them(tmp_path: Path) -> None:
+    recipe = SMALL.but(strategy="supremix(mixes=4)", objective="supcon(temperature=0.3)", batch_size=16)
+    some = scored([float(n) for n in range(40)])
+    vectors = features(some, recipe, cache=tmp_path)
+    data = train_data(some, vectors, recipe)
+    np.testing.assert_array_equal(data.extra["score"], np.arange(40.0))
+    assert np.isfinite(fit(recipe, data, seed=0).history[-1]["query"])
+    assert "score" not in train_data(some, vectors, SMALL).extra
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.with_column("score", [None, 2.0, *[1.0] * 10]), "1 of 12 training items have no `score`"),
+        (lambda c: Collection(c.table.drop_columns("score")), "no column `score`"),
+    ],
+)
+def test_numbers_that_are_missing_are_asked_for(change, words: str) -> None:
+    some = change(scored([float(n) for n in range(12)]))
+    with pytest.raises(DataError, match=words):
+        train_data(some, {"query": np.ones((12, 3), np.float32)}, SMALL.but(strategy="supremix"))

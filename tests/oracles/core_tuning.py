@@ -44,6 +44,8 @@ def check(build, options: dict) -> None:
         again = torch.autograd.grad(sum(_losses(run, part, rows, sides, options)), held)
         assert all(torch.allclose(a, b, rtol=2e-3, atol=1e-5) for a, b in zip(got, again, strict=True))
         assert all(p.grad is None for p in part.parameters())
+        if same_space:
+            assert [loss.item() for loss in part.step(run, np.array([0, 1])).values()] == [0, 0], "nobody has a label"
     _refusals(build, options)
 
 

@@ -43,11 +43,12 @@ class CoreTuning(nn.Module):
     shuffled without regard to class. Different from it: class vectors and items are compared by cosine, as towers give
     unit vectors; `eta` (10 there) multiplies a mean over positives instead of over all columns; unmixed vectors have a
     gradient there only through their mixtures, here by themselves too; an item alone in its class is its own positive,
-    and one without another class its own negative. Members of a duplicate group are no negatives; processes that train
-    together mix among all their items. The classifier and the projection are left behind after training.
+    and one without another class its own negative. Members of a duplicate group are no negatives; items without a label
+    are left out; processes that train together mix among all their items. Classifier and projection are left behind
+    when training ends.
 
     Use it to fine-tune an encoder, or a head on its features, with some tens of items a class. Mixing smooths the
-    borders between classes, which costs on the classes that are learnt what it gains on doubtful items.
+    borders between classes; look whether `eta=0` and `class-proxies` do as well on your data.
 
     Args:
         eta: weight of the contrast; the paper tries 0.1 to 10.
@@ -88,6 +89,9 @@ class CoreTuning(nn.Module):
         keys = Keys.cat(*(Keys(*(run.gather(getattr(k, f)) for f in ("item", "group", "target"))) for k in here))
         z = torch.cat([run.gather(run.encode(side, batch)) for side in sides])
         z, keys = z[keys.target >= 0], keys[keys.target >= 0]
+        if not len(z):
+            nothing = (z.sum() + self.vectors.sum()) * 0
+            return {"classes": nothing, "contrast": nothing}
         label = torch.searchsorted(self._classes.to(z.device), keys.target)
         x, one, other, share = self._mixed(z, keys, label, RowDraws(run.draw("core-tuning"), keys.item))
         logits = torch.log_softmax(x @ unit(self.vectors).T / self.temperature, 1)

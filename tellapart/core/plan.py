@@ -85,12 +85,17 @@ def topics(keys: SampleKeys, clusters: int, seed: int) -> np.ndarray:
     if "topic_vectors" not in keys.extra:
         raise PartError("clustering needs `topic_vectors`, the frozen vectors of the queries, with the rows")
     x = np.ascontiguousarray(keys.extra["topic_vectors"], dtype=np.float32)
-    found: np.ndarray = once(_topics, [x], min(clusters, len(x)), seed)
+    return kmeans(x, min(clusters, len(x)), seed)
+
+
+def kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """[n] int64 cluster of each row of [n, d] float32; computed once for equal arguments."""
+    found: np.ndarray = once(_kmeans, [x], clusters, seed)
     return found
 
 
-def _topics(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    cluster = require("sklearn.cluster", "clustering the queries")
+def _kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    cluster = require("sklearn.cluster", "clustering")
     found: np.ndarray = cluster.KMeans(clusters, n_init=1, random_state=seed).fit_predict(x)
     return found.astype(np.int64)
 

@@ -28,7 +28,10 @@ def load(name: str, *, cache: Path | None = None, progress: Progress | None = No
     """A shipped collection by name."""
     if name == "openmoji":
         return openmoji(cache=cache, progress=progress)
-    makers = {"digits": digits, "fashion": fashion, "wordnet": wordnet, "docstrings": docstrings}
+    makers = {
+        "digits": digits, "fashion": fashion, "wordnet": wordnet, "wordnet-relations": wordnet_relations,
+        "docstrings": docstrings,
+    }  # fmt: skip
     if name not in makers:
         raise DataError(f"there is no shipped collection {name!r}; {near(name, ['openmoji', *makers])}")
     return makers[name]()
@@ -84,6 +87,13 @@ def wordnet() -> Collection:
     from tellapart.data import wordnet as room
 
     return room.wordnet(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
+
+
+def wordnet_relations() -> Collection:
+    """The relations between synsets of WordNet 3.0, as pairs; see `tellapart.data.wordnet.relations`."""
+    from tellapart.data import wordnet as room
+
+    return room.relations(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
 
 
 def docstrings(packages: Sequence[str] = (), *, limit: int = 20_000) -> Collection:

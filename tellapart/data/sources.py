@@ -15,7 +15,7 @@ from tellapart.core.progress import Progress
 from tellapart.data import readers
 from tellapart.data.tenths import with_tenths
 
-SHIPPED = ("openmoji", "digits", "fashion", "wordnet", "docstrings")
+SHIPPED = ("openmoji", "digits", "fashion", "wordnet", "wordnet-relations", "docstrings")
 
 
 def read(

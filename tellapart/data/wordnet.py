@@ -1,7 +1,8 @@
-"""WordNet 3.0 as a collection of pairs: the words of a synset and its gloss, with the tree of hypernyms."""
+"""WordNet 3.0 as a collection of pairs: the words of a synset and its gloss, or the two ends of a relation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ LEXNAMES = (
 )  # fmt: skip
 PARTS = (("noun", "n"), ("verb", "v"), ("adj", "a"), ("adv", "r"))
 HYPERNYM = ("@", "@i")
+# Of a relation and its inverse one is kept: what the other says would be known from the first.
+RELATIONS = {
+    "@": "is a kind of", "@i": "is an instance of", "#m": "is a member of", "#p": "is a part of", "#s": "is found in",
+    ";c": "belongs to the topic", ";r": "belongs to the region", ";u": "is a usage of the kind", "*": "entails",
+    ">": "causes", "&": "is similar to", "$": "is grouped with",
+}  # fmt: skip
+BOTH_WAYS = ("&", "$")
 
 
 def wordnet(folder: Path) -> Collection:
@@ -35,16 +43,7 @@ def wordnet(folder: Path) -> Collection:
     Raises:
         DataError: the folder holds no WordNet, or a line is not what wndb(5WN) says.
     """
-    rows: list[dict[str, Any]] = []
-    for part, pos in PARTS:
-        file = folder / f"data.{part}"
-        for number, line in enumerate(lines(file), 1):
-            if line is None:
-                raise DataError(f"{file}:{number} is too long to be a synset")
-            if not line.startswith(" ") and line.strip():
-                rows.append(_synset(line, pos, f"{file}:{number}"))
-    if not rows:
-        raise DataError(f"{folder} holds no synsets; install wordnet-base again")
+    rows = list(_synsets(folder))
     schema = pa.schema(
         [(n, pa.string()) for n in ("id", "anchor", "positive", "gloss", "hypernym", "lexname", "pos")]
         + [("lemmas", pa.list_(pa.string()))]
@@ -52,6 +51,52 @@ def wordnet(folder: Path) -> Collection:
     made = Collection(pa.Table.from_pylist(rows, schema))
     return with_about(made, name="wordnet", licence="WordNet 3.0 licence", source="Debian package wordnet-base",
                       attribution="WordNet 3.0 by Princeton University")  # fmt: skip
+
+
+def relations(folder: Path) -> Collection:
+    """Every relation between two synsets as one row: from what is said of the first one and the relation to the second.
+
+    Columns: `id` (the two synsets and the symbol between them), `anchor` (words and gloss of the head, then the
+    relation in words), `positive` (words and gloss of the tail), `head`, `relation`, `tail`. Of a relation and its
+    inverse one is kept, and of a relation that goes both ways one direction; relations between words are left out.
+
+    Raises:
+        DataError: as `wordnet`, or a relation leads to no synset.
+    """
+    found = {row["id"]: row for row in _synsets(folder)}
+    said = {name: f"{row['anchor']} ({row['gloss']})" for name, row in found.items()}
+    rows = {}
+    for head, row in found.items():
+        for symbol, tail in row["pointers"]:
+            if symbol not in RELATIONS or (symbol in BOTH_WAYS and head > tail):
+                continue
+            if tail not in said:
+                raise DataError(f"{head} of WordNet leads to {tail}, which is not there; install wordnet-base again")
+            rows[f"{head} {symbol} {tail}"] = {
+                "anchor": f"{said[head]} {RELATIONS[symbol]}", "positive": said[tail],
+                "head": head, "relation": RELATIONS[symbol], "tail": tail,
+            }  # fmt: skip
+    names = ("id", "anchor", "positive", "head", "relation", "tail")
+    schema = pa.schema([(name, pa.string()) for name in names])
+    made = Collection(pa.Table.from_pylist([{"id": name, **row} for name, row in rows.items()], schema))
+    return with_about(made, name="wordnet-relations", licence="WordNet 3.0 licence",
+                      source="Debian package wordnet-base",
+                      attribution="WordNet 3.0 by Princeton University")  # fmt: skip
+
+
+def _synsets(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every synset in the order of the files: its columns, and `pointers`, pairs of a symbol and an id."""
+    there = False
+    for part, pos in PARTS:
+        file = folder / f"data.{part}"
+        for number, line in enumerate(lines(file), 1):
+            if line is None:
+                raise DataError(f"{file}:{number} is too long to be a synset")
+            if not line.startswith(" ") and line.strip():
+                there = True
+                yield _synset(line, pos, f"{file}:{number}")
+    if not there:
+        raise DataError(f"{folder} holds no synsets; install wordnet-base again")
 
 
 def _synset(line: str, pos: str, place: str) -> dict[str, Any]:
@@ -71,4 +116,5 @@ def _synset(line: str, pos: str, place: str) -> dict[str, Any]:
     return {
         "id": f"{pos}{offset}", "anchor": ", ".join(dict.fromkeys(lemmas)), "positive": gloss, "gloss": gloss,
         "hypernym": above, "lexname": lexname, "pos": pos, "lemmas": list(dict.fromkeys(lemmas)),
+        "pointers": [(p[0], f"{p[2]}{p[1]}") for p in pointers],
     }  # fmt: skip

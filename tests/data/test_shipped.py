@@ -98,6 +98,33 @@ def test_wordnet(tmp_path, monkeypatch):
         read("wordnet")
 
 
+def test_wordnet_relations(tmp_path, monkeypatch):
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    pointers = "004 @ 00000009 a 0000 & 00000020 a 0000 + 00000009 n 0101 ! 00000020 a 0101"
+    synsets = {
+        "noun": "00000001 03 n 02 oak 0 oak_tree 0 003 @ 00000009 n 0000 ~ 00000009 n 0000 #m 00000009 n 0000 "
+        "| a tree\n"
+        '00000009 03 n 01 plant 0 001 ~ 00000001 n 0000 | what grows; "a green plant"\n',
+        "adj": f"00000009 00 a 01 green 0 {pointers} | of leaves\n"
+        "00000020 00 s 01 leafy 0 001 & 00000009 a 0000 | full of leaves\n",
+    }
+    for part in ("noun", "verb", "adj", "adv"):
+        (folder / f"data.{part}").write_text(synsets.get(part, ""))
+    monkeypatch.setenv("TELLAPART_DATA", str(tmp_path))
+    found = read("wordnet-relations")
+    assert found.ids.tolist() == [
+        "n00000001 @ n00000009", "n00000001 #m n00000009", "a00000009 @ a00000009", "a00000009 & a00000020",
+    ]  # fmt: skip
+    assert found.item("n00000001 #m n00000009") == {
+        "id": "n00000001 #m n00000009", "anchor": "oak, oak tree (a tree) is a member of",
+        "positive": "plant (what grows)", "head": "n00000001", "relation": "is a member of", "tail": "n00000009",
+    }  # fmt: skip
+    (folder / "data.verb").write_text("00000003 29 v 01 grow 0 001 > 00000004 v 0000 01 + 02 00 | get larger\n")
+    with pytest.raises(DataError, match="v00000003 of WordNet leads to v00000004, which is not there"):
+        read("wordnet-relations")
+
+
 SOURCE = '''
 import nowhere_to_be_found
 raise SystemExit("this module must not be run")

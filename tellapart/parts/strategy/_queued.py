@@ -61,11 +61,12 @@ class Queues(nn.Module):
         return replace(pairs, bank=self.of(name), bank_keys=Keys(item, group, torch.full_like(item, -1)))
 
     @torch.no_grad()
-    def put(self, vectors: Mapping[str, Tensor], keys: Keys, run: Any) -> None:
-        """Take in a batch: [n, d] vectors of every kind and their items, those of all processes."""
+    def put(self, vectors: Mapping[str, Tensor], keys: Keys, run: Any) -> Tensor:
+        """Take in a batch: [n, d] vectors of every kind and their items, those of all processes; gives their places."""
         said = torch.stack([run.gather(keys.item), run.gather(keys.group)], 1)[-self.size :]
         place = (self.seen + torch.arange(len(said), device=said.device)) % self.size
         self.keys[place] = said
         for name, x in vectors.items():
             getattr(self, name)[place] = run.gather(x.detach())[-self.size :]
         self.seen += len(said)
+        return place

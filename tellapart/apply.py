@@ -74,12 +74,9 @@ def classify(
     ):
         low, high = intervals.bootstrap(np.asarray(hit, dtype=float), clusters=groups[test], within=intervals.SHARE)
         report.add(Figure(f"accuracy, {name}", float(np.mean(hit)), *_finite(low, high), len(test)))
-    _, place, held = np.unique(y[test], return_inverse=True, return_counts=True)
-    by_class = right * (len(test) / (len(held) * held))[place]
-    low, high = intervals.bootstrap(by_class, clusters=groups[test])
-    report.add(
-        Figure(f"balanced accuracy, {part}", float(by_class.mean()), *_finite(low, high), len(test), note=EACH_CLASS)
-    )
+    value, each = _balanced(right, y[test])
+    low, high = np.clip(intervals.bootstrap(each, clusters=groups[test]), 0, 1).tolist()
+    report.add(Figure(f"balanced accuracy, {part}", value, *_finite(low, high), len(test), note=EACH_CLASS))
     difference = intervals.paired(np.asarray(plain == y[test], dtype=float), right, clusters=groups[test])
     report.add(Text(f"{part} against nearest-mean: {intervals.verdict(*difference[1:])}.", "verdict"))
     if shown:
@@ -345,6 +342,18 @@ def _by_class(truth: np.ndarray, said: np.ndarray, trained: dict[Any, int]) -> T
     rows.sort(key=lambda row: (row[3], row[0]))
     note = "" if len(rows) <= SHOWN else f"the {SHOWN} worst of {len(rows)} classes"
     return Table("Classes, worst first", ["class", "training items", "held-out items", "found"], rows[:SHOWN], note)
+
+
+def _balanced(right: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean recall of the classes, and [n] values whose mean it is and whose spread is that of the recalls alone.
+
+    How many items of a class happen to be drawn must not move the figure: an item counts by what it differs from the
+    recall of its class (the delta method for a mean of ratios).
+    """
+    _, place, count = np.unique(y, return_inverse=True, return_counts=True)
+    recall = np.bincount(place, weights=right) / count
+    weight = len(y) / (len(count) * count)
+    return float(recall.mean()), recall.mean() + weight[place] * (right - recall[place])
 
 
 def _confusions(ids: np.ndarray, truth: np.ndarray, said: np.ndarray) -> Examples:

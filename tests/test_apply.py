@@ -71,6 +71,21 @@ def test_classes_are_told_apart_and_measured(texts):
     )
 
 
+def test_balanced_accuracy_is_the_mean_recall_and_its_interval_that_of_the_recalls():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b"], [300, 20])
+    right = np.concatenate([rng.random(300) < 0.9, rng.random(20) < 0.4]).astype(float)
+    value, each = apply._balanced(right, y)
+    assert value == pytest.approx((right[:300].mean() + right[300:].mean()) / 2) == pytest.approx(each.mean())
+    drawn = []
+    for _ in range(4000):
+        rows = rng.integers(320, size=320)
+        if (y[rows] == "b").any():
+            drawn.append(np.mean([right[rows][y[rows] == c].mean() for c in "ab"]))
+    assert each.std() / np.sqrt(320) == pytest.approx(np.std(drawn), rel=0.1)
+    assert apply._balanced(np.ones(320), y)[1].tolist() == [1.0] * 320
+
+
 def test_synthetic_items_help_to_find_a_small_class(texts):
     report = apply.classify(texts, by="label", part="smote(inner='nearest-mean', under=0.5)")
     assert report.figure("balanced accuracy, smote(inner='nearest-mean', under=0.5)").value > 0.8

@@ -8,7 +8,7 @@ balanced accuracy (the mean of the two recalls) of the classes that are named; o
 Options (`[options]` of the spec):
     odds: items of the rest for a rare one in training (50).
     grid: {option: list of values} that part, baseline and controls all choose from.
-    part_grid: further ones of the part alone.
+    learners: lists of specs, each a list to choose `inner` from and figures of its own; left out: none is named.
     controls: specs of further classifiers that the part is compared with.
 """
 
@@ -27,7 +27,7 @@ from tellapart.protocol._sets import Labelled
 from tellapart.protocol._unknown import auroc
 
 SHARES = (0.5, 0.2, 0.3)
-KNOWN = ("odds", "grid", "part_grid", "controls")
+KNOWN = ("odds", "grid", "learners", "controls")
 Measure = Callable[[Any, Labelled], float]
 
 
@@ -39,15 +39,19 @@ def run(spec: dict[str, Any], data: str, seed: int) -> dict[str, tuple[float, fl
         raise PartError(f"the protocol imbalance has no option {unknown[0]!r}; it knows {', '.join(KNOWN)}")
     train, validation, test = _sets.split(rare(_sets.load(data), seed), seed, SHARES)
     train = thinned(train, options.get("odds", 50), seed)
-    grid = options.get("grid", {})
-    ours = fitted(spec["part"], grid | options.get("part_grid", {}), train)
-    others = {"": fitted(spec["baseline"], grid, train)}
-    others |= {f" against {other}": fitted(other, grid, train) for other in options.get("controls", [])}
     figures = {}
-    for name, measure in (("AUC", area), ("balanced accuracy", balanced)):
-        variant = measure(_best(ours, measure, validation), test)
-        for words, candidates in others.items():
-            figures[name + words] = (measure(_best(candidates, measure, validation), test), variant)
+    for specs in options.get("learners", [[]]):
+        grid, learner = options.get("grid", {}), ""
+        if specs:
+            grid, learner = grid | {"inner": specs}, f", {parse_spec(specs[0])[0]}"
+        ours = fitted(spec["part"], grid, train)
+        others = {"": fitted(spec["baseline"], grid, train)}
+        others |= {f" against {other}": fitted(other, grid, train) for other in options.get("controls", [])}
+        for name, measure in (("AUC", area), ("balanced accuracy", balanced)):
+            variant = measure(_best(ours, measure, validation), test)
+            for words, candidates in others.items():
+                base = measure(_best(candidates, measure, validation), test)
+                figures[name + learner + words] = (base, variant)
     return figures
 
 

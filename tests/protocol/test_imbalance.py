@@ -8,6 +8,8 @@ import pytest
 from tellapart.core.errors import DataError, PartError
 from tellapart.protocol import _sets, imbalance
 
+NAMES = ("AUC", "balanced accuracy")
+
 
 def planted(n=900, classes=3, dim=6):
     rng = np.random.default_rng(0)
@@ -42,8 +44,16 @@ def test_every_seed_has_its_rare_class_and_training_its_odds():
 def test_options_are_chosen_on_validation_items_only(monkeypatch):
     seen, area = [], imbalance.area
     monkeypatch.setattr(imbalance, "area", lambda c, items: (seen.append(len(items.y)), area(c, items))[1])
-    imbalance.run(spec(grid={"under": [1.0, 0.5], "alpha": [1.0]}, part_grid={"k": [3, 5]}), "planted", 0)
-    assert seen == [180] * 4 + [270] + [180] * 2 + [270]
+    found = imbalance.run(spec(grid={"under": [1.0, 0.5], "alpha": [1.0]}), "planted", 0)
+    assert seen == [180, 180, 270] * 2 and list(found) == ["AUC", "balanced accuracy"]
+
+
+def test_every_learner_has_its_figures():
+    learners = [["logistic-regression(c=0.1)", "logistic-regression"], ["nearest-mean"]]
+    found = imbalance.run(spec(learners=learners), "planted", 0)
+    assert list(found) == [f"{m}, {name}" for name in ("logistic-regression", "nearest-mean") for m in NAMES]
+    means, linear = found["balanced accuracy, nearest-mean"], found["balanced accuracy, logistic-regression"]
+    assert linear[1] > linear[0] + 0.05 and means[0] > linear[0] + 0.05, "means count classes alike without any points"
 
 
 def test_the_area_is_the_share_of_pairs_in_order():

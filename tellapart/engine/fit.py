@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.core.errors import PartError, TellapartError
+from tellapart.core.errors import TellapartError
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Progress
 from tellapart.engine import checkpoint, distributed, towers
+from tellapart.engine.compatible import check_mates, check_used
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache
 from tellapart.engine.planning import Planner
@@ -96,14 +97,10 @@ def _fit(
     checkpoint_seconds: float,
 ) -> Fitted:
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    check_mates(recipe, data.same_space)
     chain = Chain.of(recipe.objective, relate=recipe.relate, augment=recipe.augment)
-    if chain.mates and data.same_space:
-        raise PartError(
-            f"augment={recipe.augment!r} mixes the two halves of a pair, and here both are one column: leave it out, "
-            "or give pairs of two columns"
-        )
     cache = GradCache(cache_rows) if cache_rows else None
-    run = Run(recipe, data, towers.build(recipe, data), chain, seed, place, cache=cache)
+    run = Run(recipe, data, towers.build(recipe, data).to(place), chain, seed, place, cache=cache)
     strategy: nn.Module = make("strategy", recipe.strategy)
     strategy.begin(run)  # type: ignore[operator]
     whole = nn.ModuleDict({"towers": run.towers, "strategy": strategy}).to(place).train()
@@ -141,6 +138,8 @@ def _fit(
             plan = planner.plan(run.epoch, expected=per_epoch)
         _seed(place, run.draw(f"step {distributed.rank()}"))
         losses = strategy.step(run, plan[at])  # type: ignore[operator]
+        if run.step == 0:
+            check_used(run)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             raise TellapartError(f"the loss is not finite at step {run.step}; try a lower learning_rate")

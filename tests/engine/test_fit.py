@@ -56,6 +56,19 @@ def test_training_learns_and_is_repeatable() -> None:
     assert [h["epoch"] for h in first.history] == list(range(25))
 
 
+def test_a_strategy_begins_with_the_towers_where_they_will_be(monkeypatch) -> None:
+    class Seen(Exception): ...
+
+    class Probe(torch.nn.Module):
+        def begin(self, run: Any) -> None:
+            raise Seen(run.dim(), {x.device.type for x in run.towers.parameters()})
+
+    monkeypatch.setattr("tellapart.engine.fit.make", lambda shape, spec: Probe())
+    with pytest.raises(Seen) as seen:
+        fit(SMALL, pairs(), device="meta")
+    assert seen.value.args == (8, {"meta"})
+
+
 @pytest.mark.parametrize("strategy", ["two-tower", "momentum-queue(size=30)", "star|adore"])
 @pytest.mark.parametrize("stop", [1, 5, 17])
 def test_a_stopped_run_goes_on_to_the_same_bits(strategy: str, stop: int, tmp_path: Path) -> None:

@@ -94,6 +94,13 @@ def compare(
     collection = prepare(
         source, seed=base.seed, columns=columns, marks=read_marks(marks) if marks else (), cache=cache, stages=stages
     )
+    from tellapart.engine.compatible import check_together
+
+    for variant in variants:
+        try:
+            check_together(collection, variant.recipe)
+        except PartError as error:
+            raise PartError(f"{variant.name}: {error}") from None
     out.mkdir(parents=True, exist_ok=True)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
     documents = all_documents(source, collection, cache=cache, stages=stages)
@@ -142,7 +149,8 @@ class _Vectors:
         self.known: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
 
     def of(self, recipe: Recipe) -> dict[str, np.ndarray]:
-        from tellapart.engine.prepare import features, word_chain
+        from tellapart.engine.compatible import word_chain
+        from tellapart.engine.prepare import features
 
         key = (recipe.image, recipe.text, word_chain(recipe))
         if key not in self.known:

@@ -88,6 +88,11 @@ class Recipe(BaseModel):
         closed = any("closed-form" in card.traits for card in chain_cards("strategy", self.strategy))
         if closed and self.tune in ("lora", "full"):
             raise PartError(f"{self.strategy} has no training steps: use strategy=two-tower with tune={self.tune}")
+        for field in ("objective", "relate", "sample", "augment") if closed else ():
+            if (spec := getattr(self, field)) != Recipe.model_fields[field].default:
+                raise PartError(
+                    f"{self.strategy} has no training steps, so {field}={spec} would change nothing: leave it out"
+                )
 
     def but(self, **changes: Any) -> Recipe:
         """The same recipe with some fields changed."""

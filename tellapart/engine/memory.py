@@ -95,13 +95,14 @@ class Pairing:
         return replace(self, k=k, col_keys=keys, bank=None, bank_keys=None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chain:
     """An objective behind its feature augmentations and relations.
 
     Attributes:
         rowwise: whether everything in the chain looks at one row at a time, so that blocks are enough.
         mates: whether an augmentation wants the other half of each column's pair, as `cols["mate"]`.
+        asked: whether anybody has asked for the loss yet.
     """
 
     objective: Callable[..., Tensor]
@@ -110,6 +111,7 @@ class Chain:
     rowwise: bool = True
     reduces: bool = False
     mates: bool = False
+    asked: bool = False
 
     @staticmethod
     def of(objective: str, *, relate: str = "", augment: str = "") -> Chain:
@@ -129,6 +131,7 @@ class Chain:
 
     def __call__(self, enc: Encoded, *, draws: RowDraws) -> tuple[Tensor, Tensor]:
         """Sum of the loss over the rows that have a positive, and how many those are."""
+        self.asked = True
         for stream, part in enumerate(self.augment):
             enc = part(enc, rng=replace(draws, seed=draws.seed + 101 * (stream + 1)))
         for stream, rule in enumerate(self.relate):

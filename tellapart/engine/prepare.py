@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from tellapart.core.collection import Collection, Side
-from tellapart.core.errors import DataError, PartError
-from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec, split_chain
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Progress, Silence, Stages
+from tellapart.engine.compatible import check_together, encoder_of, sides_of, word_chain
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
-from tellapart.engine.tune import lora, low_rank_layers
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
@@ -47,15 +47,11 @@ def features(
         PartError: an encoder that the recipe wants to tune and that cannot be; words to alter where there are no texts.
     """
     stages = stages or Silence()
-    check_tuning(collection, recipe)
+    check_together(collection, recipe)
     sides = collection.sides()
-    if word_chain(recipe) and "text" not in {side.modality for side in _sides(collection).values()}:
-        raise PartError(
-            f"augment={word_chain(recipe)} alters texts, and there are none to be searched here: leave it out"
-        )
     found = {}
-    for name, side in _sides(collection).items():
-        spec = _spec(side, recipe)
+    for name, side in sides_of(collection).items():
+        spec = encoder_of(side, recipe)
         encoder = encoders[side.modality] if encoders else make("encode", spec)
         with stages.stage(f"embed {side.column} with {parse_spec(spec)[0]}") as progress:
             found[name] = embed(collection, side.column, encoder, cache=cache, progress=progress)
@@ -67,12 +63,6 @@ def features(
     if sides.same_space:
         found["document"] = found["query"]
     return found
-
-
-def word_chain(recipe: Recipe) -> str:
-    """The augmentations of a recipe that alter texts before a frozen encoder sees them; "" where there are none."""
-    pieces = zip(split_chain(recipe.augment), chain_cards("augment", recipe.augment), strict=True)
-    return "|".join(piece for piece, card in pieces if "words" in card.traits) if recipe.tune == "head" else ""
 
 
 def _views(
@@ -119,45 +109,14 @@ def _embedded_negatives(
     return found
 
 
-def _sides(collection: Collection) -> dict[str, Side]:
-    sides = collection.sides()
-    return {"query": sides.query} if sides.same_space else {"query": sides.query, "document": sides.document}
-
-
-def _spec(side: Side, recipe: Recipe) -> str:
-    return recipe.image if side.modality == "image" else recipe.text
-
-
-def check_tuning(collection: Collection, recipe: Recipe) -> None:
-    """Whether the encoders of both sides can be tuned as the recipe says; `PartError` with what to do if not."""
-    if recipe.tune == "none" and not collection.sides().comparable:
-        raise PartError("tune=none compares the vectors of one encoder, and these two sides have one each: tune=head")
-    if recipe.tune in ("none", "head"):
-        return
-    for modality, spec in {side.modality: _spec(side, recipe) for side in _sides(collection).values()}.items():
-        card = card_of("encode", parse_spec(spec)[0])
-        usual = Recipe.model_fields[modality].default
-        part = make("encode", spec) if "trainable" in card.traits else None
-        if part is None or not hasattr(part, "save"):
-            raise PartError(f"{card.name} cannot be tuned; use {modality}={usual}, or tune=head")
-        if recipe.tune == "lora":
-            try:
-                lora(part.module(), targets=low_rank_layers(part))
-            except PartError:
-                raise PartError(
-                    f"{card.name} has no attention to put low-rank additions beside, nor names other layers for them; "
-                    "use tune=full or tune=head"
-                ) from None
-
-
 def opened(collection: Collection, recipe: Recipe) -> dict[str, Inputs]:
     """The items of both sides below an encoder that is tuned: `query` and `document`, one row an item."""
     parts: dict[str, Any] = {}
     found: dict[str, Inputs] = {}
     augments = zip(chain_cards("augment", recipe.augment), make_chain("augment", recipe.augment), strict=True)
     by_trait = [(card.traits, augment) for card, augment in augments]
-    for name, side in _sides(collection).items():
-        part = parts.setdefault(side.modality, make("encode", _spec(side, recipe)))
+    for name, side in sides_of(collection).items():
+        part = parts.setdefault(side.modality, make("encode", encoder_of(side, recipe)))
         wanted = "pixels" if side.modality == "image" else "words"
         augment = [augment for traits, augment in by_trait if wanted in traits]
         items = items_of(collection, side.column, side.modality)
@@ -190,7 +149,7 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         if given is not None:
             sides["negative"] = Features(vectors["negative"][given.numpy() >= 0])
     else:
-        check_tuning(collection, recipe)
+        check_together(collection, recipe)
         sides = opened(collection, recipe)
     keys = keys_of(collection, positives=recipe.positives)
     data = TrainData(sides["query"], sides["document"], keys, same, negative=sides.get("negative"), negatives=given)

@@ -11,11 +11,12 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
+from tellapart.engine.compatible import check_together
 from tellapart.engine.corpus import SIDE as CORPUS
 from tellapart.engine.corpus import Corpus
 from tellapart.engine.evaluate import Relevant, listed, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
-from tellapart.engine.prepare import FeaturesBySide, check_tuning, opened, train_data
+from tellapart.engine.prepare import FeaturesBySide, opened, train_data
 from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pairs
 from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
@@ -238,7 +239,7 @@ def trial(
         corpus: see `measure`.
     """
     if recipe.tune == "none":
-        check_tuning(collection, recipe)
+        check_together(collection, recipe)
         encode = _own(vectors, corpus)
         return Outcome(measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus), 0.0, encode)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")

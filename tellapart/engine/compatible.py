@@ -1,0 +1,103 @@
+"""Whether the parts of a recipe can work together, and on these data: said in words before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tellapart.core.collection import Collection, Side
+from tellapart.core.errors import PartError
+from tellapart.core.parts import card_of, chain_cards, make, parse_spec, split_chain
+from tellapart.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tellapart.engine.session import Run
+
+
+def check_together(collection: Collection, recipe: Recipe) -> None:
+    """Refuse a recipe whose parts exclude each other, or make no sense on this collection.
+
+    Raises:
+        PartError: with what to change.
+    """
+    _check_tuning(collection, recipe)
+    _check_altered(collection, recipe)
+    check_mates(recipe, collection.sides().same_space)
+
+
+def check_mates(recipe: Recipe, same_space: bool) -> None:
+    """Refuse augmentations that mix the halves of pairs where there are no two halves."""
+    if same_space and (spec := _named(recipe, "augment", "mates")):
+        raise PartError(
+            f"augment={spec} mixes the two halves of a pair, and here both are one column: leave it out, or give pairs "
+            "of two columns"
+        )
+
+
+def check_used(run: Run) -> None:
+    """After the first step: refuse parts of the loss that the strategy has not asked for; they would change nothing."""
+    recipe, usual = run.recipe, Recipe()
+    if run.chain.asked:
+        return
+    idle = {"objective": recipe.objective, "relate": recipe.relate, "augment": _named(recipe, "augment", "features")}
+    for field, spec in idle.items():
+        if spec and spec != getattr(usual, field):
+            raise PartError(f"strategy={recipe.strategy} makes no use of {field}={spec}: leave it out")
+
+
+def sides_of(collection: Collection) -> dict[str, Side]:
+    """What is embedded, by name: the query side, and the document side where it is another column."""
+    sides = collection.sides()
+    return {"query": sides.query} if sides.same_space else {"query": sides.query, "document": sides.document}
+
+
+def encoder_of(side: Side, recipe: Recipe) -> str:
+    """The encoder that a recipe names for a side."""
+    return recipe.image if side.modality == "image" else recipe.text
+
+
+def word_chain(recipe: Recipe) -> str:
+    """The augmentations of a recipe that alter texts before a frozen encoder sees them; "" where there are none."""
+    return _named(recipe, "augment", "words") if recipe.tune == "head" else ""
+
+
+def _named(recipe: Recipe, field: str, trait: str) -> str:
+    """The pieces of a chain whose parts have a trait, as they are written."""
+    pieces = zip(split_chain(getattr(recipe, field)), chain_cards(field, getattr(recipe, field)), strict=True)
+    return "|".join(piece for piece, card in pieces if trait in card.traits)
+
+
+def _check_altered(collection: Collection, recipe: Recipe) -> None:
+    """Augmentations of pixels and words need items that are looked at while training."""
+    there = {side.modality for side in sides_of(collection).values()}
+    for trait, modality in (("pixels", "image"), ("words", "text")):
+        spec = _named(recipe, "augment", trait)
+        if spec and modality not in there:
+            raise PartError(f"augment={spec} alters {modality}s, and there are none to be searched here: leave it out")
+        if spec and trait == "pixels" and recipe.tune in ("none", "head"):
+            raise PartError(
+                f"augment={spec} alters pixels, and with tune={recipe.tune} the encoder sees every picture once: "
+                "train the encoder too, with tune=full or tune=lora and image=lite0 or image=small-cnn, or leave it out"
+            )
+
+
+def _check_tuning(collection: Collection, recipe: Recipe) -> None:
+    if recipe.tune == "none" and not collection.sides().comparable:
+        raise PartError("tune=none compares the vectors of one encoder, and these two sides have one each: tune=head")
+    if recipe.tune in ("none", "head"):
+        return
+    for modality, spec in {side.modality: encoder_of(side, recipe) for side in sides_of(collection).values()}.items():
+        card = card_of("encode", parse_spec(spec)[0])
+        usual = Recipe.model_fields[modality].default
+        part = make("encode", spec) if "trainable" in card.traits else None
+        if part is None or not hasattr(part, "save"):
+            raise PartError(f"{card.name} cannot be tuned; use {modality}={usual}, or tune=head")
+        if recipe.tune == "lora":
+            from tellapart.engine.tune import lora, low_rank_layers
+
+            try:
+                lora(part.module(), targets=low_rank_layers(part))
+            except PartError:
+                raise PartError(
+                    f"{card.name} has no attention to put low-rank additions beside, nor names other layers for them; "
+                    "use tune=full or tune=head"
+                ) from None

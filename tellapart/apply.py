@@ -34,7 +34,7 @@ def classify(
 
     Args:
         source: the folder of a run, whose trained vectors and split are used, or what `read` takes: then a frozen
-            encoder gives the vectors and the collection is split here.
+            encoder gives the vectors, and the collection is split here unless it comes with a split.
         by: the column of labels; items without one are left out, but for parts of the trait `unlabelled`.
         part: spec of a `classify` part; one of the trait `unlabelled` is shown the vectors of the held-out items and of
             those without a label.
@@ -239,6 +239,7 @@ def _vectors(
         z = opened.vectors["document"]
         rest = np.setdiff1d(np.arange(len(z)), rows) if others else rows[:0]
         return opened.collection.take(rows), z[rows], z[rest]
+    from tellapart.data.given import completed
     from tellapart.data.identity import curate
     from tellapart.data.sources import read
     from tellapart.data.splits import split
@@ -253,8 +254,12 @@ def _vectors(
     column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns and c != by), "")
     if not column:
         raise DataError(f"which column is embedded? name one with --column: {', '.join(collection.columns)}")
-    # Labels keep their shares and no duplicate group is cut; concepts are, since they may be the labels themselves.
-    collection = split(collection.with_column("label", collection[by]), seed=seed, by="group")
+    collection = collection.with_column("label", collection[by])
+    if "split" in collection.columns and collection["split"].null_count < len(collection):
+        collection = completed(collection, seed=seed)
+    else:
+        # Labels keep their shares and no duplicate group is cut; concepts are, since they may be the labels themselves.
+        collection = split(collection, seed=seed, by="group")
     spec = encoder or ("lite0" if column == "image" else "minilm")
     if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
         raise PartError(f"{spec} is no frozen encoder")

@@ -110,6 +110,16 @@ def test_a_run_shows_its_unlabelled_items_too(ran):
     assert apply.classify(ran, by="label", part="opta(passes=2)").figure("accuracy, opta(passes=2)").value > 0.5
 
 
+def test_a_table_is_classified_by_the_split_that_comes_with_it(tmp_path):
+    file = table(tmp_path / "split.csv", TOPICS)
+    rows = list(csv.reader(file.open(newline="")))
+    with file.open("w", newline="") as sink:
+        sides = ["test" if i % 5 == 0 else "validation" if i % 5 == 1 else "train" for i in range(len(rows) - 1)]
+        csv.writer(sink).writerows([[*rows[0], "split"], *([*r, s] for r, s in zip(rows[1:], sides, strict=True))])
+    report = apply.classify(file, by="label", part="nearest-mean")
+    assert report.facts["test"] == sides.count("test") and report.facts["items"] == len(sides)
+
+
 def test_a_run_is_classified_by_its_own_split(ran):
     report = apply.classify(ran, by="label", part="nearest-mean")
     assert report.figure("accuracy, nearest-mean").value > 0.5

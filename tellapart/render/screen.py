@@ -20,7 +20,7 @@ STYLES = {"warning": "yellow", "warn": "yellow", "verdict": "bold", "next": "cya
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
-LONGEST_WORD = 24
+LONGEST_WORD, SHORTEST_WORD = 24, 6
 WORD_IN_PARTS = 16
 MOST_NAME = 60
 MOST_FACT = 100
@@ -76,19 +76,20 @@ def _table(console: Console, table: Table) -> None:
 
         grid = Grid(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1), show_edge=False)
         folded = _width(table) > console.width
+        longest = [_longest_word(table, i) for i in range(len(table.columns))]
+        room = LONGEST_WORD
+        while room > SHORTEST_WORD and sum(min(w, room) + 3 for w in longest) > console.width:
+            room -= 1
         for i, column in enumerate(table.columns):
             numbers = all(is_number(row[i]) or row[i] is None for row in table.rows)
             # Names and numbers stay whole as long as any column of words can still be folded.
             whole = numbers or (not folded and all(len(_shown(row[i], column)) <= 24 for row in table.rows))
-            longest = max(
-                (len(word) for row in table.rows for word in _parted(_shown(row[i], column)).split()), default=0
-            )
             grid.add_column(
                 escape(printable(column)),
                 justify="right" if numbers else "left",
                 no_wrap=whole,
                 overflow="fold",
-                min_width=None if whole else min(longest, LONGEST_WORD),
+                min_width=None if whole else min(longest[i], room),
             )
         for row in table.rows:
             cells = [_styled(value, column) for value, column in zip(row, table.columns, strict=True)]
@@ -96,6 +97,13 @@ def _table(console: Console, table: Table) -> None:
         console.print(grid)
     if table.note:
         console.print(Line(printable(table.note), style="dim"))
+
+
+def _longest_word(table: Table, i: int) -> int:
+    """Characters of the longest piece of a column that is not folded."""
+    column = table.columns[i]
+    shown = [column, *(_parted(_shown(row[i], column)) for row in table.rows)]
+    return max((len(word) for words in shown for word in words.split()), default=0)
 
 
 def _width(table: Table) -> int:

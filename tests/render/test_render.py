@@ -218,3 +218,15 @@ def test_functions_stay_functions_once_their_modules_are_imported():
     render.terminal(Report("r"), file=io.StringIO())
     assert render.plain({"a": np.float32(1.0)}) == {"a": 1.0}
     assert all(callable(getattr(render, name)) for name in ("terminal", "html", "json", "plain"))
+
+
+def test_long_words_in_many_columns_are_folded_and_none_is_lost():
+    words = ["system-of-twenty-letters", "part-of-twenty-one-more, another-part-of-twenty", "yes", "no", "verdict " * 6]
+    shown = io.StringIO()
+    made = Report("r").add(Table("", ["system", "parts", "oracle", "evidence", "verdict"], [words]))
+    render.terminal(made, file=shown, width=80)
+    said = shown.getvalue()
+    assert max(map(len, said.splitlines())) <= 80
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        head = "".join(["system", "parts", "oracle", "evidence", "verdict", "r"])
+        assert said.count(letter) == (head + "".join(words)).count(letter)

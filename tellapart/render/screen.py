@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -21,6 +21,7 @@ VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
 LONGEST_WORD, SHORTEST_WORD = 24, 6
+BETWEEN = 3
 WORD_IN_PARTS = 16
 MOST_NAME = 60
 MOST_FACT = 100
@@ -75,21 +76,13 @@ def _table(console: Console, table: Table) -> None:
         from rich.box import SIMPLE_HEAD
 
         grid = Grid(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", padding=(0, 1), show_edge=False)
+        numbers = [all(is_number(row[i]) or row[i] is None for row in table.rows) for i in range(len(table.columns))]
         folded = _width(table) > console.width
-        longest = [_longest_word(table, i) for i in range(len(table.columns))]
-        room = LONGEST_WORD
-        while room > SHORTEST_WORD and sum(min(w, room) + 3 for w in longest) > console.width:
-            room -= 1
-        for i, column in enumerate(table.columns):
-            numbers = all(is_number(row[i]) or row[i] is None for row in table.rows)
-            # Names and numbers stay whole as long as any column of words can still be folded.
-            whole = numbers or (not folded and all(len(_shown(row[i], column)) <= 24 for row in table.rows))
+        widths = _widths(table, numbers, console.width) if folded else [None] * len(numbers)
+        for column, right, width in zip(table.columns, numbers, widths, strict=True):
+            justify: Any = "right" if right else "left"
             grid.add_column(
-                escape(printable(column)),
-                justify="right" if numbers else "left",
-                no_wrap=whole,
-                overflow="fold",
-                min_width=None if whole else min(longest[i], room),
+                escape(printable(column)), justify=justify, no_wrap=not folded, overflow="fold", width=width
             )
         for row in table.rows:
             cells = [_styled(value, column) for value, column in zip(row, table.columns, strict=True)]
@@ -99,11 +92,28 @@ def _table(console: Console, table: Table) -> None:
         console.print(Line(printable(table.note), style="dim"))
 
 
-def _longest_word(table: Table, i: int) -> int:
-    """Characters of the longest piece of a column that is not folded."""
-    column = table.columns[i]
-    shown = [column, *(_parted(_shown(row[i], column)) for row in table.rows)]
-    return max((len(word) for words in shown for word in words.split()), default=0)
+def _widths(table: Table, numbers: Sequence[bool], width: int) -> list[int]:
+    """Characters a column, where a row has to be folded: numbers stay whole, and words as far as there is room.
+
+    What is left goes, one by one, to the column that is folded most.
+    """
+    texts = [
+        [printable(column), *(_folded(_styled(row[i], column), row[i]).plain for row in table.rows)]
+        for i, column in enumerate(table.columns)
+    ]
+    wanted = [max(len(line) for text in column for line in text.split("\n")) for column in texts]
+    words = [max((len(word) for text in column for word in text.split()), default=1) for column in texts]
+    left = width - BETWEEN * (len(texts) - 1)
+    room = LONGEST_WORD
+    while True:
+        widths = [w if whole else min(word, room) for w, word, whole in zip(wanted, words, numbers, strict=True)]
+        if sum(widths) <= left or room == SHORTEST_WORD:
+            break
+        room -= 1
+    for _ in range(left - sum(widths)):
+        most = max(range(len(widths)), key=lambda i: wanted[i] / widths[i])
+        widths[most] += wanted[most] > widths[most]
+    return widths
 
 
 def _width(table: Table) -> int:

@@ -79,7 +79,9 @@ class CoreTuning(nn.Module):
         draw = torch.Generator().manual_seed(run.draw("projection of core-tuning"))
         self.first = nn.Parameter(torch.randn(width, width, generator=draw) * (2 / width) ** 0.5)
         self.second = nn.Parameter(torch.randn(self.projection, width, generator=draw) / width**0.5)
-        self.offset, self.last = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(self.projection))
+        self.offset = nn.Parameter(torch.zeros(width))
+        # Not zero: an item that no unit of the first layer answers to would have a vector of no direction.
+        self.last = nn.Parameter(torch.randn(self.projection, generator=draw) / width**0.5)
 
     def step(self, run: Any, batch: np.ndarray) -> dict[str, Tensor]:
         """The losses of a batch of row numbers [n]."""

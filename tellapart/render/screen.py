@@ -20,7 +20,7 @@ STYLES = {"warning": "yellow", "warn": "yellow", "verdict": "bold", "next": "cya
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
-LONGEST_WORD, SHORTEST_WORD = 24, 6
+LONGEST_WORD, TIGHT, SHORTEST_WORD = 40, 10, 6
 BETWEEN = 3
 WORD_IN_PARTS = 16
 MOST_NAME = 60
@@ -106,7 +106,10 @@ def _widths(table: Table, numbers: Sequence[bool], width: int) -> list[int]:
     left = width - BETWEEN * (len(texts) - 1)
     room = LONGEST_WORD
     while True:
-        widths = [w if whole else min(word, room) for w, word, whole in zip(wanted, words, numbers, strict=True)]
+        # What a row is about stays whole the longest.
+        rooms = [LONGEST_WORD if i == 0 and room > TIGHT else room for i in range(len(texts))]
+        columns = zip(wanted, words, rooms, numbers, strict=True)
+        widths = [most if whole else min(word, least) for most, word, least, whole in columns]
         if sum(widths) <= left or room == SHORTEST_WORD:
             break
         room -= 1

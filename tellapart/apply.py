@@ -75,7 +75,7 @@ def classify(
         low, high = intervals.bootstrap(np.asarray(hit, dtype=float), clusters=groups[test], within=intervals.SHARE)
         report.add(Figure(f"accuracy, {name}", float(np.mean(hit)), *_finite(low, high), len(test)))
     value, each = _balanced(right, y[test])
-    low, high = np.clip(intervals.bootstrap(each, clusters=groups[test]), 0, 1).tolist()
+    low, high = intervals.bootstrap(each, clusters=groups[test], within=intervals.SHARE)
     report.add(Figure(f"balanced accuracy, {part}", value, *_finite(low, high), len(test), note=EACH_CLASS))
     difference = intervals.paired(np.asarray(plain == y[test], dtype=float), right, clusters=groups[test])
     report.add(Text(f"{part} against nearest-mean: {intervals.verdict(*difference[1:])}.", "verdict"))
@@ -242,7 +242,6 @@ def _vectors(
     from tellapart.data.given import completed
     from tellapart.data.identity import curate
     from tellapart.data.sources import read
-    from tellapart.data.splits import split
 
     with stages.stage("read") as told:
         collection = read(source, progress=told)
@@ -254,12 +253,8 @@ def _vectors(
     column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns and c != by), "")
     if not column:
         raise DataError(f"which column is embedded? name one with --column: {', '.join(collection.columns)}")
-    collection = collection.with_column("label", collection[by])
-    if "split" in collection.columns and collection["split"].null_count < len(collection):
-        collection = completed(collection, seed=seed)
-    else:
-        # Labels keep their shares and no duplicate group is cut; concepts are, since they may be the labels themselves.
-        collection = split(collection, seed=seed, by="group")
+    # Labels keep their shares and no duplicate group is cut; concepts are, since they may be the labels themselves.
+    collection = completed(collection.with_column("label", collection[by]), seed=seed, by="group")
     spec = encoder or ("lite0" if column == "image" else "minilm")
     if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
         raise PartError(f"{spec} is no frozen encoder")

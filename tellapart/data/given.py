@@ -15,7 +15,9 @@ from tellapart.data.splits import NAMES, leaks, split
 TOGETHER = ("near", "group")
 
 
-def completed(collection: Collection, *, seed: int, shares: Sequence[float] = (0.7, 0.1, 0.2)) -> Collection:
+def completed(
+    collection: Collection, *, seed: int, shares: Sequence[float] = (0.7, 0.1, 0.2), by: str | None = None
+) -> Collection:
     """The collection with a whole split: the given one as far as there is one, notes on all that was added to it.
 
     - No split, or none that names a part: `split` makes one. A whole one that `split` made is kept.
@@ -25,13 +27,13 @@ def completed(collection: Collection, *, seed: int, shares: Sequence[float] = (0
     Nothing else moves: near duplicates on both sides of the given split stay where they are and are counted in a note.
 
     Args:
-        seed, shares: as in `split`.
+        seed, shares, by: as in `split`; `by` counts where there is no split yet.
 
     Raises:
         DataError: a part name that is none, or too few items to make the missing part of.
     """
     if "split" not in collection.columns or collection["split"].null_count == len(collection):
-        return split(collection, seed=seed, shares=shares)
+        return split(collection, seed=seed, shares=shares, by=by)
     sides = np.asarray(collection.values("split"), dtype=object)
     if collection.provenance("split") is not None and {*NAMES} == {*sides}:
         return collection

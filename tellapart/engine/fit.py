@@ -33,7 +33,7 @@ class Fitted:
 
     Attributes:
         state: tensors by side and name, as numpy arrays, on the CPU: `{"query": {...}, "document": {...}}`.
-        history: one dict an epoch: losses and score diagnostics.
+        history: one dict an epoch: the losses.
         seconds: wall time of the training steps of this process.
         towers: the trained networks, in evaluation mode.
         scores: how positives and negatives scored, from the start to the end (`engine.scores`).
@@ -112,7 +112,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / max(run.steps, 1), recipe.warmup))
     average = {name: torch.zeros_like(x) for name, x in whole.named_parameters() if x.requires_grad}
     averaged, history, plan = 0, [], None
-    scores = [score_counts(run)] if run.steps else []
+    scores: list[Counts] = []
     looked = looks(run.steps)
     identity = {"recipe": recipe.hash, "seed": seed, "data": data.fingerprint(), "world": distributed.world()}
 
@@ -129,6 +129,8 @@ def _fit(
         run.step, averaged, history = facts["step"], facts["averaged"], facts["history"]
         scores = facts.get("scores", [])
         planner.restore(tensors, max(run.step - 1, 0) // per_epoch)
+    elif run.steps:
+        scores.append(score_counts(run))
 
     started = last_saved = time.monotonic()
     sums: dict[str, float] = history.pop()["sums"] if run.step % per_epoch and history else {}

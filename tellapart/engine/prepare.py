@@ -73,9 +73,9 @@ def _views(
     texts: list[list[str]] = [[] for _ in range(VIEWS)]
     with stages.stage(f"alter {column}") as progress:
         for row in range(len(collection)):
+            plain, key = items.at(row), items.key(row)
             for view, made in enumerate(texts):
-                rng = np.random.default_rng(np.random.SeedSequence([view, *items.key(row)]))
-                text = items.at(row)
+                rng, text = np.random.default_rng(np.random.SeedSequence([view, *key])), plain
                 for part in parts:
                     text = part(text, rng=rng)
                 made.append(text)

@@ -296,7 +296,7 @@ def _add_items(app: FastAPI, service: Service, workers: Workers, marking: bool) 
             items=len(service.collection),
             calibrated=service.threshold is not None,
             marking=marking,
-            borderline=bool(service.borderline()),
+            borderline=bool(await workers.run(workers.pool, service.borderline)),
             ranked=service.chain.spec if service.chain else "",
             about=service.about,
         )

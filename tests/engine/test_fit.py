@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -71,24 +72,14 @@ def test_a_strategy_begins_with_the_towers_where_they_will_be(monkeypatch) -> No
 
 @pytest.mark.parametrize("strategy", ["two-tower", "momentum-queue(size=30)", "star|adore"])
 @pytest.mark.parametrize("stop", [1, 5, 17])
-def test_a_stopped_run_goes_on_to_the_same_bits(strategy: str, stop: int, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_to_the_same_bits(strategy: str, stop: int, resumed: Callable[..., Fitted]) -> None:
     strategy = "adore(start='star', before=0.5)" if "adore" in strategy else strategy
     recipe = SMALL.but(strategy=strategy, average=0.5, sample="no-duplicates", head="mlp-head(dim=8, hidden=16)")
     data = pairs().without_guide()
     whole = fit(recipe, data)
-
-    class Stopped(Exception):
-        pass
-
-    def stopping(done: int, total: int) -> None:
-        if done == stop:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        fit(recipe, data, folder=tmp_path, progress=stopping, checkpoint_seconds=0)
-    resumed = fit(recipe, data, folder=tmp_path, checkpoint_seconds=0)
-    assert same_bits(whole, resumed)
-    assert whole.history == resumed.history
+    again = resumed(recipe, data, stop=stop)
+    assert same_bits(whole, again)
+    assert whole.history == again.history
 
 
 KILLED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,22 +117,12 @@ def test_a_restored_planner_goes_on_with_the_same_plans(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOOKING)
 @pytest.mark.parametrize("stop", [2, 6, 8, 11])
-def test_a_stopped_run_goes_on_to_the_same_bits(name: str, stop: int, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_to_the_same_bits(name: str, stop: int, resumed: Callable[..., Fitted]) -> None:
     recipe = SMALL.but(sample=name + "(start=1, refresh=2)", head="mlp-head(dim=8, hidden=16)", average=0.3)
     data = pairs()
     whole = fit(recipe, data)
-
-    class Stopped(Exception):
-        pass
-
-    def stopping(done: int, total: int) -> None:
-        if done == stop:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        fit(recipe, data, folder=tmp_path, progress=stopping, checkpoint_seconds=0)
-    resumed = fit(recipe, data, folder=tmp_path, checkpoint_seconds=0)
-    assert same_bits(whole, resumed) and whole.history == resumed.history
+    again = resumed(recipe, data, stop=stop)
+    assert same_bits(whole, again) and whole.history == again.history
     assert not same_bits(whole, fit(recipe.but(sample="shuffle"), data))
 
 

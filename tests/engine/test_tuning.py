@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def changed(a: Fitted, b: Fitted) -> set[str]:
     return {k for s in a.state for k in a.state[s] if not np.array_equal(a.state[s][k], b.state[s][k])}
 
 
-def test_a_stopped_lora_run_goes_on_to_the_same_bits(texts: Collection, tmp_path: Path) -> None:
+def test_a_stopped_lora_run_goes_on_to_the_same_bits(texts: Collection, resumed: Callable[..., Fitted]) -> None:
     data = train_data(texts.take(np.arange(16)), {}, TEXT)
     whole, before = fit(TEXT, data), untrained(TEXT, data)
     moved = changed(whole, before)
@@ -60,18 +61,8 @@ def test_a_stopped_lora_run_goes_on_to_the_same_bits(texts: Collection, tmp_path
     assert any(name.endswith(".up") for name in moved)
     assert whole.towers["query"][0] is whole.towers["document"][0]
     assert whole.towers["query"][1] is not whole.towers["document"][1]
-
-    class Stopped(Exception):
-        pass
-
-    def stopping(done: int, total: int) -> None:
-        if done == 3:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        fit(TEXT, data, folder=tmp_path, progress=stopping, checkpoint_seconds=0)
-    resumed = fit(TEXT, data, folder=tmp_path, checkpoint_seconds=1e9)
-    assert same_bits(whole, resumed) and whole.history == resumed.history
+    again = resumed(TEXT, data, stop=3, checkpoint_seconds=1e9)
+    assert same_bits(whole, again) and whole.history == again.history
 
 
 def test_a_tuned_text_model_is_saved_merged_and_exported(texts: Collection, tmp_path: Path) -> None:

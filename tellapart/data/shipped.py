@@ -30,7 +30,7 @@ def load(name: str, *, cache: Path | None = None, progress: Progress | None = No
         return openmoji(cache=cache, progress=progress)
     makers = {
         "digits": digits, "fashion": fashion, "wordnet": wordnet, "wordnet-relations": wordnet_relations,
-        "docstrings": docstrings,
+        "wordnet-graph": wordnet_graph, "docstrings": docstrings,
     }  # fmt: skip
     if name not in makers:
         raise DataError(f"there is no shipped collection {name!r}; {near(name, ['openmoji', *makers])}")
@@ -94,6 +94,13 @@ def wordnet_relations() -> Collection:
     from tellapart.data import wordnet as room
 
     return room.relations(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
+
+
+def wordnet_graph() -> Collection:
+    """The synsets of WordNet 3.0 as nodes with typed edges; see `tellapart.data.wordnet.graph`."""
+    from tellapart.data import wordnet as room
+
+    return room.graph(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
 
 
 def docstrings(packages: Sequence[str] = (), *, limit: int = 20_000) -> Collection:

@@ -1,4 +1,4 @@
-"""WordNet 3.0 as a collection of pairs: the words of a synset and its gloss, or the two ends of a relation."""
+"""WordNet 3.0 as a collection: the words of a synset and its gloss, the two ends of a relation, or its graph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.data.graph import with_edges
 from tellapart.data.lines import lines
 from tellapart.data.provenance import with_about
 
@@ -64,24 +65,54 @@ def relations(folder: Path) -> Collection:
         DataError: as `wordnet`, or a relation leads to no synset.
     """
     found = {row["id"]: row for row in _synsets(folder)}
-    said = {name: f"{row['anchor']} ({row['gloss']})" for name, row in found.items()}
-    rows = {}
-    for head, row in found.items():
-        for symbol, tail in row["pointers"]:
-            if symbol not in RELATIONS or (symbol in BOTH_WAYS and head > tail):
-                continue
-            if tail not in said:
-                raise DataError(f"{head} of WordNet leads to {tail}, which is not there; install wordnet-base again")
-            rows[f"{head} {symbol} {tail}"] = {
-                "anchor": f"{said[head]} {RELATIONS[symbol]}", "positive": said[tail],
-                "head": head, "relation": RELATIONS[symbol], "tail": tail,
-            }  # fmt: skip
+    said = {name: _told(row) for name, row in found.items()}
+    rows = [
+        {"id": f"{head} {symbol} {tail}", "anchor": f"{said[head]} {RELATIONS[symbol]}", "positive": said[tail],
+         "head": head, "relation": RELATIONS[symbol], "tail": tail}
+        for head, symbol, tail in _links(found)
+    ]  # fmt: skip
     names = ("id", "anchor", "positive", "head", "relation", "tail")
     schema = pa.schema([(name, pa.string()) for name in names])
-    made = Collection(pa.Table.from_pylist([{"id": name, **row} for name, row in rows.items()], schema))
+    made = Collection(pa.Table.from_pylist(rows, schema))
     return with_about(made, name="wordnet-relations", licence="WordNet 3.0 licence",
                       source="Debian package wordnet-base",
                       attribution="WordNet 3.0 by Princeton University")  # fmt: skip
+
+
+def graph(folder: Path) -> Collection:
+    """Every synset as a node with its typed edges.
+
+    Columns: `id`, `text` (words and gloss), `label` (the lexicographer file: a coarse kind), `pos`, `edges` (relation
+    in words and id of each synset that it leads to; as in `relations`, one of a relation and its inverse).
+
+    Raises:
+        DataError: as `relations`.
+    """
+    found = {row["id"]: row for row in _synsets(folder)}
+    made = Collection.of({
+        "id": list(found), "text": [_told(row) for row in found.values()],
+        "label": [row["lexname"] for row in found.values()], "pos": [row["pos"] for row in found.values()],
+    })  # fmt: skip
+    made = with_edges(made, ((head, RELATIONS[symbol], tail) for head, symbol, tail in _links(found)))
+    return with_about(made, name="wordnet-graph", licence="WordNet 3.0 licence", source="Debian package wordnet-base",
+                      attribution="WordNet 3.0 by Princeton University")  # fmt: skip
+
+
+def _told(row: dict[str, Any]) -> str:
+    return f"{row['anchor']} ({row['gloss']})"
+
+
+def _links(found: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Each link once: the synset it starts from, its symbol, and where it leads."""
+    seen = set()
+    for head, row in found.items():
+        for symbol, tail in row["pointers"]:
+            if symbol not in RELATIONS or (symbol in BOTH_WAYS and head > tail) or (head, symbol, tail) in seen:
+                continue
+            if tail not in found:
+                raise DataError(f"{head} of WordNet leads to {tail}, which is not there; install wordnet-base again")
+            seen.add((head, symbol, tail))
+            yield head, symbol, tail
 
 
 def _synsets(folder: Path) -> Iterator[dict[str, Any]]:

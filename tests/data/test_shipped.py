@@ -120,6 +120,14 @@ def test_wordnet_relations(tmp_path, monkeypatch):
         "id": "n00000001 #m n00000009", "anchor": "oak, oak tree (a tree) is a member of",
         "positive": "plant (what grows)", "head": "n00000001", "relation": "is a member of", "tail": "n00000009",
     }  # fmt: skip
+    nodes = read("wordnet-graph")
+    assert nodes.item("n00000001") == {
+        "id": "n00000001", "text": "oak, oak tree (a tree)", "label": "noun.Tops", "pos": "n",
+        "edges": [
+            {"relation": "is a kind of", "node": "n00000009"}, {"relation": "is a member of", "node": "n00000009"},
+        ],
+    }  # fmt: skip
+    assert nodes.values("edges")[1] == [] and nodes.sides().target == "label"
     (folder / "data.verb").write_text("00000003 29 v 01 grow 0 001 > 00000004 v 0000 01 + 02 00 | get larger\n")
     with pytest.raises(DataError, match="v00000003 of WordNet leads to v00000004, which is not there"):
         read("wordnet-relations")

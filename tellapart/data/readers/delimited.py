@@ -43,7 +43,7 @@ def read(
 def blocks(path: Path, problems: Problems) -> Iterator[list[Row]]:
     """The rows by blocks; rows that do not fit the header are problems."""
     csv.field_size_limit(max(csv.field_size_limit(), TEXT_CHARS))
-    reader = csv.reader(_known(path, problems), delimiter=_delimiter(path), strict=True)
+    reader = csv.reader(_known(path, problems), delimiter=delimiter(path), strict=True)
     header: list[str] | None = None
     block: list[Row] = []
     while True:
@@ -100,7 +100,7 @@ def _known(path: Path, problems: Problems) -> Iterator[str]:
             yield line
 
 
-def _delimiter(path: Path) -> str:
+def delimiter(path: Path) -> str:
     """A tab for .tsv; for .csv whichever of comma, semicolon and tab stands most often in the first line."""
     if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
         return "\t"

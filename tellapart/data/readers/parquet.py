@@ -59,6 +59,12 @@ def blocks(files: list[Path]) -> Iterator[list[Row]]:
             raise DataError(f"{path.name} is damaged after row {row}: {error}; write it again") from None
 
 
+def names(path: Path) -> list[str]:
+    """The columns of a file, read off its end."""
+    found: list[str] = _opened(path).schema_arrow.names
+    return found
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(
         p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")

@@ -20,7 +20,7 @@ INSIDE = "data"
 
 def accepts(path: Path) -> bool:
     """A folder that holds a table whose name, or whose folder's name, is that of a part of a split."""
-    return path.is_dir() and bool(_tables(path))
+    return path.is_dir() and bool(tables_of(path))
 
 
 def read(
@@ -33,7 +33,7 @@ def read(
 ) -> Collection:
     """The rows of all these tables; `split` is what their names say, unless they have a column of that name."""
     problems = Problems()
-    tables = _tables(path)
+    tables = tables_of(path)
     typed = not any(table.name.lower().endswith(delimited.SUFFIXES) for table, _ in tables)
     return collect(
         _blocks(tables, problems), source=path.name, root=root or path, columns=columns, typed=typed, cache=cache,
@@ -41,20 +41,23 @@ def read(
     )  # fmt: skip
 
 
+def rows_of(table: Path, problems: Problems) -> Iterator[list[Row]]:
+    """The rows of one table of any of these formats, by blocks."""
+    name = table.name.lower()
+    if name.endswith(parquet.SUFFIXES):
+        return parquet.blocks([table])
+    return jsonl.either(table, problems) if name.endswith(jsonl.SUFFIXES) else delimited.blocks(table, problems)
+
+
 def _blocks(tables: list[tuple[Path, str]], problems: Problems) -> Iterator[list[Row]]:
     for table, split in tables:
-        name = table.name.lower()
-        found = (
-            parquet.blocks([table]) if name.endswith(parquet.SUFFIXES)
-            else jsonl.either(table, problems) if name.endswith(jsonl.SUFFIXES) else delimited.blocks(table, problems)
-        )  # fmt: skip
-        for block in found:
+        for block in rows_of(table, problems):
             for _, row in block:
                 row.setdefault("split", split)
             yield block
 
 
-def _tables(folder: Path) -> list[tuple[Path, str]]:
+def tables_of(folder: Path) -> list[tuple[Path, str]]:
     """(table, part of the split), train first: its columns are those of the collection.
 
     In a folder with pictures a file of JSON is the caption of one, and no table.

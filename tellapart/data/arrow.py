@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from tellapart.core.errors import DataError
-from tellapart.data.columns import ALIASES, plain
+from tellapart.data.columns import ALIASES, LISTS, plain
 
 ROWS = 4096
 ROWS_WITH_BYTES = 64
-NESTED_ROLES = {"image", "text", "alternatives"}
+NESTED_ROLES = {"image", "text", "alternatives", *LISTS}
 
 
 def rows_a_batch(schema: pa.Schema) -> int:

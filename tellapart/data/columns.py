@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +30,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "concept": (),
     "target": (),
     "alternatives": (),
+    "regions": ("boxes", "bboxes", "objects"),
+    "attributes": ("tags",),
 }  # fmt: skip
+LISTS = ("regions", "attributes")
 DERIVED = ("hash", "group", "near", "link")
 MORE_NEGATIVES = re.compile(r"^negative_[1-9]\d*$")
 SPLITS = {
@@ -76,11 +79,14 @@ def split_of(name: str, *, first_word: bool = False) -> str:
     return found or (SPLITS.get(words.split("_")[0], "") if first_word else "")
 
 
-def roles(names: Iterable[str], source: str, given: Mapping[str, str] | None = None) -> Roles:
+def roles(
+    names: Iterable[str], source: str, given: Mapping[str, str] | None = None, *, nested: Collection[str] = ()
+) -> Roles:
     """What the columns mean.
 
     Args:
         given: role -> source column, as a caller said it; wins over names.
+        nested: columns that hold lists or records; no other is taken for `regions` or `attributes` by its name.
 
     Raises:
         DataError: no column that an item could be made of, two that could be the same, repeated or empty names; the
@@ -99,7 +105,7 @@ def roles(names: Iterable[str], source: str, given: Mapping[str, str] | None = N
     for role, aliases in ALIASES.items():
         if role in of:
             continue
-        free = [n for n in names if n not in of.values()]
+        free = [n for n in names if n not in of.values() and (role not in LISTS or n in nested)]
         exact = [n for n in free if plain(n) == role]
         also = [n for n in free if plain(n) in aliases]
         if exact or len(also) == 1:
@@ -172,7 +178,7 @@ def _said(role: str, column: str) -> str:
 def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:
     always = {"id", "label", "score", "split", "concept", "target"}
     own = {
-        "image": {"image", "text", "alternatives"},
+        "image": {"image", "text", "alternatives", *LISTS},
         "pair": {"anchor", "positive", "negative"},
         "text": {"text", "alternatives"},
     }

@@ -44,6 +44,7 @@ class Header:
 
     Attributes:
         note: "" or what is unusual: a name that promises another format, several frames.
+        turned: whether it is stored lying on its side (EXIF), so that upright it is `height` wide.
     """
 
     format: str
@@ -52,6 +53,12 @@ class Header:
     mode: str
     frames: int
     note: str
+    turned: bool = False
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(width, height) of the picture as `open_image` gives it."""
+        return (self.height, self.width) if self.turned else (self.width, self.height)
 
 
 def open_image(
@@ -96,7 +103,7 @@ def probe(source: bytes | str | Path, *, max_pixels: int = IMAGE_PIXELS) -> Head
                 notes.append(f"named as {promised}, is {format_}")
         if frames > 1:
             notes.append(f"{frames} frames, the first is taken")
-        return Header(format_, image.width, image.height, image.mode, frames, "; ".join(notes))
+        return Header(format_, image.width, image.height, image.mode, frames, "; ".join(notes), _turned(image))
 
 
 def thumbnail(
@@ -182,6 +189,14 @@ def _formats() -> tuple[str, ...]:
 
 def _too_many(claims: str, limit: int) -> str:
     return f"it claims {claims}, and more than {limit:,} are refused before decoding; make it smaller first"
+
+
+def _turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except Exception:
+        # As in `_upright`.
+        return False
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -17,16 +17,19 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
 from tellapart.data.columns import MORE_NEGATIVES, Roles, looks_like_pictures, roles, split_of
-from tellapart.data.images import probe
+from tellapart.data.images import Header, probe
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, TEXT_CHARS, size_words
 from tellapart.data.paths import below
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
+from tellapart.data.regions import REGION_TYPE, boxes, fitted
 from tellapart.data.spool import Spool
 
 Row = tuple[str, dict[str, Any]]
 
 THREADS = 8
+ATTRIBUTES = 1000
+LIST_TYPES = {"regions": REGION_TYPE, "attributes": pa.list_(pa.string())}
 ADVICE = "Give rows with `image` and `text` or `label`, `anchor` and `positive`, or `text` and `label`."
 
 
@@ -86,7 +89,8 @@ def collect(
                 names = dict.fromkeys(n for _, row in block for n in row if n not in dropped)
                 if not names and not block:
                     continue
-                state = _begin(block, roles(names, source, columns), root, problems, spool)
+                nested = {n for _, row in block for n, v in row.items() if isinstance(v, list | dict)}
+                state = _begin(block, roles(names, source, columns, nested=nested), root, problems, spool)
             _take(block, state, dropped)
             done += len(block)
             if progress is not None:
@@ -165,6 +169,10 @@ def _row(row: dict[str, Any], state: _State) -> dict[str, Any]:
                 *made.get(role, []),
                 *(_text(v, column) for v in value or [] if isinstance(v, str) and v.strip()),
             ]
+        elif role == "regions":
+            made[role] = boxes(value, column)
+        elif role == "attributes":
+            made[role] = _attributes(value, column)
         elif role == "score":
             made[role] = _score(value, column)
         elif role == "split":
@@ -236,6 +244,20 @@ def _split(value: Any, column: str) -> str | None:
     return known
 
 
+def _attributes(value: Any, column: str) -> list[str]:
+    """Short texts, each once."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise DataError(f"{column} holds {_type(value)}; attributes are a list of short texts")
+    if len(value) > ATTRIBUTES:
+        raise DataError(f"{column} has {len(value):,} entries, and an item has at most {ATTRIBUTES:,} attributes")
+    found = [_text(v, column) for v in value if v is not None and v != ""]
+    if long := next((text for text in found if len(text) > NAME_CHARS), None):
+        raise DataError(f"{column} has an entry of {len(long):,} characters, and at most {NAME_CHARS:,} are read")
+    return list(dict.fromkeys(found))
+
+
 def _scalar(value: Any, column: str, role: str, state: _State) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -263,17 +285,16 @@ def _filter(value: Any, name: str, state: _State) -> str | None:
 
 
 def _with_pictures(rows: list[dict[str, Any]], places: list[str], state: _State) -> list[dict[str, Any]]:
-    def look(made: dict[str, Any]) -> str | DataError | None:
+    def look(made: dict[str, Any]) -> Header | DataError:
         try:
             value = made["image"]
             if isinstance(value, bytes):
-                probe(value)
-                return None
+                return probe(value)
             made["image"] = below(state.root, value)
-            note = probe(state.root / made["image"]).note
+            found = probe(state.root / made["image"])
             if state.image_bytes:
                 made["image"] = (state.root / made["image"]).read_bytes()
-            return note
+            return found
         except OSError as error:
             return DataError(f"cannot be opened: {error.strerror or error}")
         except DataError as error:
@@ -282,12 +303,16 @@ def _with_pictures(rows: list[dict[str, Any]], places: list[str], state: _State)
     kept = []
     with ThreadPoolExecutor(THREADS) as pool:
         for made, place, said in zip(rows, places, pool.map(look, rows), strict=True):
+            name = made["image"] if isinstance(made["image"], str) else made.get("id") or ""
             if isinstance(said, DataError):
-                name = made["image"] if isinstance(made["image"], str) else made.get("id") or ""
                 state.problems.add(name, place, str(said))
                 continue
-            if said and "named as" in said:
-                state.misnamed.append(f"{made['image']}: {said}")
+            if "named as" in said.note:
+                state.misnamed.append(f"{made['image']}: {said.note}")
+            if made.get("regions"):
+                made["regions"], wrong = fitted(made["regions"], *said.upright)
+                for reason in wrong:
+                    state.problems.add(name, place, f"{reason}; the picture is kept without it")
             kept.append(made)
     return kept
 
@@ -328,6 +353,8 @@ def _schema(state: _State) -> pa.Schema:
             fields.append(pa.field(role, pa.large_binary() if state.image_bytes else pa.string()))
         elif role == "score":
             fields.append(pa.field(role, pa.float64()))
+        elif role in LIST_TYPES:
+            fields.append(pa.field(role, LIST_TYPES[role]))
         elif role not in ("id", "alternatives"):
             fields.append(pa.field(role, pa.string()))
     if state.alternatives:

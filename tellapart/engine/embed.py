@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +130,7 @@ def _texts(collection: Collection, column: str) -> Items:
 
 def _pictures(collection: Collection, column: str) -> Items:
     from tellapart.data.images import image_source, open_image
+    from tellapart.data.regions import BOX, has_boxes
 
     root = collection.root
 
@@ -139,7 +141,21 @@ def _pictures(collection: Collection, column: str) -> Items:
         with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
 
-    return Items(collection[column], collection.ids, lambda value: open_image(image_source(value, root)), content)
+    if not has_boxes(collection):
+        return Items(collection[column], collection.ids, lambda value: open_image(image_source(value, root)), content)
+    # Regions of one picture follow each other: it is hashed and decoded once for all of them.
+    hashed = functools.lru_cache(maxsize=1)(content)
+    whole = functools.lru_cache(maxsize=1)(lambda value: open_image(image_source(value, root)))
+
+    def region(value: dict[str, Any]) -> Any:
+        x, y, width, height = value[BOX]
+        return whole(value[column]).crop((x, y, x + width, y + height))
+
+    def region_content(value: dict[str, Any]) -> bytes:
+        return hashlib.sha256(hashed(value[column]) + repr(list(value[BOX])).encode()).digest()
+
+    both = collection.table.select([column, BOX]).to_struct_array()
+    return Items(both, collection.ids, region, region_content)
 
 
 def _name(keys: np.ndarray) -> str:

@@ -19,7 +19,15 @@ def mine(
     keep: Annotated[int, typer.Option("--keep", help="Negatives a query.")] = 10,
     margin: Annotated[float, typer.Option("--margin", help="How far below the weakest positive, as a share.")] = 0.05,
     index: Annotated[
-        str, typer.Option("--index", help='For large collections, search through a part such as "ivf(probe=64)".')
+        str,
+        typer.Option("--index", help='How the nearest are looked for: auto, exact, or a part such as "ivf(probe=64)".'),
+    ] = "auto",
+    guide: Annotated[
+        str,
+        typer.Option("--guide", help="Drop what this finds nearer than a positive: another run, or an encoder."),
+    ] = "",
+    check: Annotated[
+        str, typer.Option("--check", help="Ask the cross-encoder in this folder about those that would be kept.")
     ] = "",
     explain: Annotated[
         bool, typer.Option("--explain", help="Open a page with the borderline pairs, to mark what they really are.")
@@ -28,12 +36,12 @@ def mine(
 ) -> None:
     """Mine hard negatives with a run's model and say why each was kept or dropped."""
     from tellapart.cli import _say
-    from tellapart.engine.mine import summary
     from tellapart.mining import mine_run
 
     with _say.stages() as stages:
-        found = mine_run(run, part=part, depth=depth, keep=keep, margin=margin, index=index, stages=stages)
-    _say.show(summary(found.table), as_json=json)
+        options = {"depth": depth, "keep": keep, "margin": margin, "index": index, "guide": guide, "check": check}
+        found = mine_run(run, part=part, **options, stages=stages)
+    _say.show(found.report(), as_json=json)
     if out is not None:
         _say.out(f"{found.write(out, form=form, negatives=keep):,} rows: {out}")
     if explain:

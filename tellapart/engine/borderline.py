@@ -26,10 +26,25 @@ def borderline(table: pa.Table, ids: tuple[Any, Any], margin: float, *, most: in
     Returns:
         Dicts of `query`, `right` (the weakest positive) and `wrong` ids, `right_score`, `wrong_score`.
     """
-    query, document = (table[name].to_numpy().astype(np.int64) for name in ("query", "document"))
-    score = table["score"].to_numpy()
-    rules = table["rule"].combine_chunks()
+    found: list[tuple[float, dict[str, Any]]] = []
+    for batch in table.to_batches():
+        # A batch is a block of the miner, which never cuts a query in two.
+        found = sorted([*found, *_of_block(batch, ids, margin, most)], key=lambda pair: pair[0])[:most]
+    return [pair for _, pair in found]
+
+
+def _of_block(
+    block: pa.RecordBatch, ids: tuple[Any, Any], margin: float, most: int
+) -> list[tuple[float, dict[str, Any]]]:
+    """The pairs of a block with how far they are from the bar, the nearest first."""
+    query, document = (block[name].to_numpy().astype(np.int64) for name in ("query", "document"))
+    score = block["score"].to_numpy()
+    rules = block["rule"]
     rule = np.asarray([RULES.index(name) for name in rules.dictionary.to_pylist()])[rules.indices.to_numpy()]
+    if not len(query):
+        return []
+    start = int(query[0])
+    query -= start
     right = _first(query, np.where(rule == POSITIVE, score, np.inf))
     right = right[rule[right] == POSITIVE]
     of = np.full(int(query.max(initial=-1)) + 1, -1, np.int64)
@@ -42,13 +57,16 @@ def borderline(table: pa.Table, ids: tuple[Any, Any], margin: float, *, most: in
     near = near[np.isfinite(gap[near])]
     near = near[np.argsort(gap[near], kind="stable")][:most]
     return [
-        {
-            "query": str(ids[0][query[n]]),
-            "right": str(ids[1][document[own[n]]]),
-            "wrong": str(ids[1][document[n]]),
-            "right_score": float(score[own[n]]),
-            "wrong_score": float(score[n]),
-        }
+        (
+            float(gap[n]),
+            {
+                "query": str(ids[0][start + query[n]]),
+                "right": str(ids[1][document[own[n]]]),
+                "wrong": str(ids[1][document[n]]),
+                "right_score": float(score[own[n]]),
+                "wrong_score": float(score[n]),
+            },
+        )
         for n in near.tolist()
     ]
 

@@ -6,9 +6,8 @@ documents, each once: most of them belong to no query, and one may belong to man
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from tellapart.core.progress import Silence, Stages
 from tellapart.engine.embed import embed
 from tellapart.engine.evaluate import Relevant
 from tellapart.engine.reorder import Encode
+from tellapart.engine.spill import ROWS_A_BLOCK, spilled
 from tellapart.recipe import Recipe
 
 FOLDER = "corpus"
 SIDE = "corpus"
-ROWS_A_BLOCK = 16_384
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,10 @@ class Corpus:
         Raises:
             DataError: the file cannot be written.
         """
-        with ExitStack() as stack:
-            try:
-                file = stack.enter_context(tempfile.TemporaryFile(dir=self.folder))
-                for start in range(0, len(self), ROWS_A_BLOCK):
-                    z = encode(SIDE, np.arange(start, min(start + ROWS_A_BLOCK, len(self))))
-                    file.write(np.ascontiguousarray(z, np.float32).data)
-                file.flush()
-            except OSError as error:
-                raise DataError(
-                    f"the vectors of {len(self):,} documents do not fit in {self.folder}: {error.strerror or error}. "
-                    f"Free space there, or name another folder in TELLAPART_CACHE"
-                ) from None
-            yield np.memmap(file, np.float32, "r", shape=(len(self), z.shape[1]))
+        starts = range(0, len(self), ROWS_A_BLOCK)
+        blocks = (encode(SIDE, np.arange(start, min(start + ROWS_A_BLOCK, len(self)))) for start in starts)
+        with spilled(blocks, self.folder, what=f"{len(self):,} documents") as z:
+            yield z
 
     def questions(self, collection: Collection, rows: np.ndarray) -> tuple[np.ndarray, Relevant, np.ndarray]:
         """What is asked of the corpus for some rows of the pairs.

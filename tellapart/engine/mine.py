@@ -8,10 +8,12 @@ For each query the `depth` nearest documents are listed, and each gets the first
 - `margin`: scores above `p - |p| * margin`, where p is the score of the weakest positive (with `p * (1 - margin)`, a
   negative p would raise the bar; with the strongest positive, other true answers would pass);
 - `guide`: a second, better model finds it nearer than the weakest positive (GISTEmbed's rule, over a corpus);
+- `check`: of those that would be kept, what a costly scorer of pairs (a cross-encoder) rates above the positive that
+  the model finds weakest; nothing takes their place;
 - `kept`: a negative, up to `keep` a query in the order of the scores;
 - `beyond`: would pass, but there are `keep` already.
 
-A pair that the user marked as really different passes `margin` and `guide`.
+A pair that the user marked as really different passes `margin`, `guide` and `check`.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,9 +38,8 @@ from tellapart.core.report import Report, Table, Text
 from tellapart.engine.evaluate import Relevant, codes
 from tellapart.engine.topk import ROWS, check_vectors
 
-RULES = ("mark", "self", "positive", "group", "margin", "guide", "kept", "beyond")
-MARK, SELF, POSITIVE, GROUP, MARGIN, GUIDE, KEPT, BEYOND = range(len(RULES))
-Form = Literal["triplet", "n-tuple", "labeled-pair"]
+RULES = ("mark", "self", "positive", "group", "margin", "guide", "check", "kept", "beyond")
+MARK, SELF, POSITIVE, GROUP, MARGIN, GUIDE, CHECK, KEPT, BEYOND = range(len(RULES))
 SCHEMA = pa.schema(
     [
         ("query", pa.int32()),
@@ -48,11 +49,14 @@ SCHEMA = pa.schema(
         ("rule", pa.dictionary(pa.int8(), pa.string())),
         ("kept", pa.bool_()),
         ("guide", pa.float32()),
+        ("check", pa.float32()),
     ]
 )
 ROWS_A_BATCH = 65_536
 ROWS_THROUGH_INDEX = 16_384
 COMPARED_ONE_BY_ONE = 16
+
+Check = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,17 @@ class _Known:
             np.fmin.at(out, queries - start, _pair_scores(q, k, queries, rows, exact_scores))
         return out
 
+    def weakest_of(self, q: np.ndarray, k: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """[b] int64: the weakest positive other than the query itself, the first of equal ones; -1 where is none."""
+        least = self.weakest(q, k, start, stop)
+        found = np.full(stop - start, self.documents, np.int64)
+        for queries, rows in self._own_positives(start, stop):
+            other = np.ones(len(rows), bool) if self.ids is None else self.ids[0][queries] != self.ids[1][rows]
+            queries, rows = queries[other], rows[other]
+            same = _pair_scores(q, k, queries, rows, exact_scores) == least[queries - start]
+            np.minimum.at(found, queries[same] - start, rows[same])
+        return np.where(found < self.documents, found, -1)
+
     def _own_positives(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(queries, documents) of the known positives, query after query, in pieces."""
         if self.positives.targets is None:
@@ -177,6 +192,7 @@ def mine(
     margin: float | None = 0.05,
     guide_q: np.ndarray | None = None,
     guide_k: np.ndarray | None = None,
+    check: Check | None = None,
     index: Any = None,
     marks: Iterable[tuple[Any, Any, str]] | None = None,
     block: int | None = None,
@@ -194,6 +210,8 @@ def mine(
         keep: negatives a query.
         margin: how far below the weakest positive a negative must score, relative to it; None: wherever it scores.
         guide_q, guide_k: [n, g] and [m, g] vectors of a second model.
+        check: a costly scorer, asked about few pairs: (query rows [n], document rows [n]) -> [n], higher = they belong
+            together more. With a folder it needs an attribute `name` that changes when its scores do.
         index: an index over the documents (above about 200,000 of them), its ids the `document_ids`; candidates are
             then those that it finds, with exact scores. None: compare with all.
         marks: (query id, document id, "same" or "different") by the user.
@@ -204,7 +222,7 @@ def mine(
 
     Returns:
         A table of n x depth rows: `query`, `document` (row numbers), `score`, `rank` (from 1), `rule`, `kept`, `guide`
-        (the second model's score, empty where it was not asked). With a folder it is memory-mapped.
+        and `check` (the scores of both, empty where they were not asked). With a folder it is memory-mapped.
 
     Raises:
         DataError: shapes, rows or marks that do not fit.
@@ -224,6 +242,9 @@ def mine(
             raise DataError("the guide's vectors are not as many as the queries and documents")
     known = _known(q, k, query_ids, document_ids, query_groups, document_groups, positives, marks or ())
     options = {"depth": depth, "keep": keep, "margin": margin, "block": block, "index": _named(index)}
+    options["check"] = None if check is None else getattr(check, "name", "")
+    if folder is not None and options["check"] == "":
+        raise DataError("blocks in a folder are found again by the name of the check: give it an attribute `name`")
     place = _place(folder, options, known, q, k, guide_q, guide_k) if folder is not None else None
     documents = _documents_of(index, document_ids) if index is not None else None
     longest = longest_row([k])
@@ -235,9 +256,9 @@ def mine(
             if documents is None:
                 scores, columns = nearest(piece, [k], depth, longest=longest)
             else:
-                scores, columns = _found_by(index, piece, depth, documents)
+                scores, columns = found_by(index, piece, depth, documents)
             guide = None if guide_q is None or guide_k is None else (guide_q, guide_k)
-            table = _judged(known, q, k, start, scores, columns, margin, keep, guide)
+            table = _judged(known, q, k, start, scores, columns, margin, keep, guide, check)
             if file is None:
                 tables.append(table)
             else:
@@ -265,64 +286,6 @@ def summary(table: pa.Table) -> Report:
     if with_some < queries:
         report.add(Text(f"{queries - with_some} of {queries} queries have no negative left", "warn"))
     return report
-
-
-def write(
-    table: pa.Table,
-    path: str | Path,
-    anchors: pa.Array | pa.ChunkedArray,
-    documents: pa.Array | pa.ChunkedArray,
-    positives: Any,
-    *,
-    form: Form = "triplet",
-    negatives: int = 1,
-) -> int:
-    """Write training rows with the values behind the row numbers, as .parquet or .jsonl, a batch at a time.
-
-    A query with several positives is written with each of them.
-
-    Args:
-        anchors, documents: columns of the values (texts, paths) of queries and documents.
-        positives: as given to `mine`.
-        form: "triplet": anchor, positive, negative, a row for each negative. "n-tuple": anchor, positive, negative_1 …
-            negative_N with N = `negatives`; queries with fewer are left out. "labeled-pair": anchor, positive, label,
-            where label 1 is a positive and 0 a negative (the column keeps its name, as sentence-transformers has it).
-
-    Returns:
-        How many rows were written.
-
-    Raises:
-        DataError: an unknown form or ending.
-    """
-    path = Path(path)
-    if form not in ("triplet", "n-tuple", "labeled-pair"):
-        raise DataError(f"form={form!r}: choose triplet, n-tuple or labeled-pair")
-    if path.suffix not in (".parquet", ".jsonl"):
-        raise DataError(f"{path.name}: training pairs are written as .parquet or .jsonl")
-    answers = Relevant.of(positives)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    count = 0
-    try:
-        with _Sink(temporary, path.suffix) as sink:
-            for rows in _row_batches(table, answers, form, negatives):
-                columns: dict[str, Any] = {"anchor": anchors.take(pa.array(rows["anchor"]))}
-                for name, numbers in rows.items():
-                    if name == "label":
-                        columns[name] = pa.array(numbers)
-                    elif name != "anchor":
-                        columns[name] = documents.take(pa.array(numbers))
-                batch = pa.table(columns)
-                sink.write(batch)
-                count += len(batch)
-        if count == 0:
-            raise DataError(
-                "no query has the negatives that this form needs: lower the margin or the number of negatives"
-            )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
 
 
 def _known(
@@ -382,6 +345,7 @@ def _judged(
     margin: float | None,
     keep: int,
     guide: tuple[np.ndarray, np.ndarray] | None,
+    check: Check | None,
 ) -> pa.Table:
     """The table of one block."""
     stop = start + len(columns)
@@ -405,6 +369,13 @@ def _judged(
             rule[asked & (opinion > bar[:, None])] = GUIDE
     left = rule == KEPT
     rule[left & (np.cumsum(left & found, axis=1, dtype=np.int32) > keep)] = BEYOND
+    checked = np.zeros(columns.shape, bool)
+    rated = np.zeros(columns.shape, np.float32)
+    if check is not None:
+        checked = filtered & (rule == KEPT)
+        rated[checked], bar = _rated(check, checked, columns, start, known.weakest_of(q, k, start, stop))
+        with np.errstate(invalid="ignore"):
+            rule[checked & (rated > bar[:, None])] = CHECK
     flat = found.ravel()
     rows = np.repeat(np.arange(start, stop, dtype=np.int32), columns.shape[1])
     ranks = np.tile(np.arange(1, columns.shape[1] + 1, dtype=np.int32), stop - start)
@@ -417,8 +388,24 @@ def _judged(
         pa.DictionaryArray.from_arrays(pa.array(rules), pa.array(RULES)),
         pa.array(rules == KEPT),
         pa.array(opinion.ravel()[flat], mask=~asked.ravel()[flat]),
+        pa.array(rated.ravel()[flat], mask=~checked.ravel()[flat]),
     ]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _rated(
+    check: Check, checked: np.ndarray, columns: np.ndarray, start: int, weakest: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the marked pairs, row by row, and [b] of the weakest positives, NaN where there is none."""
+    rows, place = np.nonzero(checked)
+    asked = np.flatnonzero(checked.any(1) & (weakest >= 0))
+    queries = np.concatenate([rows, asked]) + start
+    scores = np.asarray(check(queries, np.concatenate([columns[rows, place], weakest[asked]])), np.float32)
+    if scores.shape != (len(queries),) or not np.isfinite(scores).all():
+        raise DataError(f"the check must give a finite score for each of {len(queries)} pairs, not {scores.shape}")
+    bar = np.full(len(checked), np.nan, np.float32)
+    bar[asked] = scores[len(rows) :]
+    return scores[: len(rows)], bar
 
 
 def _pair_scores(a: np.ndarray, b: np.ndarray, rows: np.ndarray, columns: np.ndarray, score: Any) -> np.ndarray:
@@ -451,7 +438,7 @@ def _documents_of(index: Any, document_ids: Any) -> np.ndarray:
     return documents
 
 
-def _found_by(index: Any, q: np.ndarray, depth: int, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def found_by(index: Any, q: np.ndarray, depth: int, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows of what an index finds; -1 where it finds too few."""
     if hasattr(index, "search_places"):
         scores, places = index.search_places(q, depth)
@@ -499,88 +486,3 @@ def _write(table: pa.Table, file: Path) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise DataError(f"cannot write {file}: {error.strerror}. Blocks that are done are kept") from None
-
-
-def _row_batches(table: pa.Table, positives: Relevant, form: Form, negatives: int) -> Iterator[dict[str, np.ndarray]]:
-    """Row numbers of the training rows, a block of the table at a time."""
-    for kept in _kept_blocks(table):
-        query, document = kept["query"].to_numpy(), kept["document"].to_numpy()
-        if form == "n-tuple":
-            first = np.concatenate([[0], np.flatnonzero(np.diff(query)) + 1]) if len(query) else np.zeros(0, np.int64)
-            first = first[np.diff(np.append(first, len(query))) >= negatives]
-            chosen = document[first[:, None] + np.arange(negatives)] if len(first) else np.zeros((0, negatives), int)
-            at, positive = _expanded(query[first], positives)
-            rows = {"anchor": query[first][at], "positive": positive}
-            yield rows | {f"negative_{n + 1}": chosen[at, n] for n in range(negatives)}
-        elif form == "triplet":
-            at, positive = _expanded(query, positives)
-            yield {"anchor": query[at], "positive": positive, "negative": document[at]}
-        else:
-            anchors = np.unique(query)
-            at, positive = _expanded(anchors, positives)
-            anchor = np.concatenate([anchors[at], query])
-            order = np.argsort(anchor, kind="stable")
-            label = np.concatenate([np.ones(len(at), np.int64), np.zeros(len(query), np.int64)])
-            yield {
-                "anchor": anchor[order],
-                "positive": np.concatenate([positive, document])[order],
-                "label": label[order],
-            }
-
-
-def _kept_blocks(table: pa.Table) -> Iterator[pa.Table]:
-    """Kept rows in blocks that never cut a query in two."""
-    left = None
-    for batch in table.select(["query", "document", "kept"]).to_batches(max_chunksize=ROWS_A_BATCH):
-        block = pa.Table.from_batches([batch])
-        block = block.filter(block["kept"])
-        block = block if left is None else pa.concat_tables([left, block])
-        query = block["query"].to_numpy()
-        cut = int(np.searchsorted(query, query[-1])) if len(query) else 0
-        yield block.slice(0, cut)
-        left = block.slice(cut)
-    if left is not None:
-        yield left
-
-
-def _expanded(queries: np.ndarray, positives: Relevant) -> tuple[np.ndarray, np.ndarray]:
-    """For each query all its positives: (place in `queries`, document)."""
-    if positives.targets is not None:
-        targets, documents = positives.targets
-        found = [np.flatnonzero((documents == targets[i]) & (documents >= 0)) for i in queries]
-        at = np.repeat(np.arange(len(queries)), [len(rows) for rows in found])
-        return at, np.concatenate([*found, np.zeros(0, np.int64)])
-    count = positives.starts[queries + 1] - positives.starts[queries]
-    at = np.repeat(np.arange(len(queries)), count)
-    within = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
-    return at, positives.rows[positives.starts[queries][at] + within]
-
-
-class _Sink:
-    """A Parquet or JSONL file that grows by tables."""
-
-    def __init__(self, path: Path, suffix: str) -> None:
-        self.path, self.suffix = path, suffix
-        self.file: Any = None
-        self.writer: Any = None
-
-    def __enter__(self) -> _Sink:
-        if self.suffix == ".jsonl":
-            self.file = self.path.open("w", encoding="utf-8")
-        return self
-
-    def write(self, table: pa.Table) -> None:
-        if self.file is not None:
-            for row in table.to_pylist():
-                self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            return
-        import pyarrow.parquet as pq
-
-        if self.writer is None:
-            self.writer = pq.ParquetWriter(self.path, table.schema)
-        self.writer.write_table(table)
-
-    def __exit__(self, *error: object) -> None:
-        for opened in (self.file, self.writer):
-            if opened is not None:
-                opened.close()

@@ -15,12 +15,26 @@ import pytest
 from tellapart.core.errors import DataError
 from tellapart.core.parts import make
 from tellapart.engine.evaluate import Relevant
-from tellapart.engine.mine import RULES, mine, summary, write
+from tellapart.engine.mine import RULES, mine, summary
+from tellapart.engine.mined_rows import write
 
 
 def unit(rng, n, d=16):
     x = rng.standard_normal((n, d)).astype(np.float32)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+class Rated:
+    """A scorer of pairs that looks them up."""
+
+    name = "a table"
+
+    def __init__(self, scores):
+        self.scores, self.calls = scores, 0
+
+    def __call__(self, queries, documents):
+        self.calls += len(queries)
+        return self.scores[queries, documents]
 
 
 def world(seed=0, n=40, m=90):
@@ -41,6 +55,7 @@ def world(seed=0, n=40, m=90):
         "positives": positives,
         "guide_q": unit(rng, n, 8),
         "guide_k": unit(rng, m, 8),
+        "check": Rated(rng.standard_normal((n, m)).astype(np.float32)),
         "marks": [("q1", "d70", "same"), ("q2", "d2", "different"), ("q4", "d80", "different"), ("q4", "d81", "same")],
     }
 
@@ -56,10 +71,11 @@ def plainly(w, depth, keep, margin, use_guide=True):
         own = [p for p in w["positives"][i] if w["document_ids"][p] != w["query_ids"][i]]
         bar = min((q[i] @ k[p] for p in own), default=None)
         guide_bar = min((gq[i] @ gk[p] for p in own), default=None)
+        weakest = min(own, key=lambda p, i=i: q[i] @ k[p], default=None)
         groups = {w["query_groups"][i], *(w["document_groups"][p] for p in w["positives"][i])} - {-1}
         given = 0
         for rank, j in enumerate(order, 1):
-            s, g, guide = q[i] @ k[j], gq[i] @ gk[j], None
+            s, g, guide, rated = q[i] @ k[j], gq[i] @ gk[j], None, None
             said = marks.get((w["query_ids"][i], w["document_ids"][j]))
             if said == "same":
                 rule = "mark"
@@ -80,7 +96,11 @@ def plainly(w, depth, keep, margin, use_guide=True):
             if rule is None:
                 given += 1
                 rule = "kept" if given <= keep else "beyond"
-            rows.append((i, j, s, rank, rule, rule == "kept", guide))
+                if rule == "kept" and said != "different":
+                    rated = w["check"].scores[i, j]
+                    if weakest is not None and rated > w["check"].scores[i, weakest]:
+                        rule = "check"
+            rows.append((i, j, s, rank, rule, rule == "kept", guide, rated))
     return rows
 
 
@@ -91,13 +111,30 @@ def test_rules_agree_with_loops(seed, margin, keep, block):
     table = mine(**w, depth=30, keep=keep, margin=margin, block=block)
     wanted = plainly(w, 30, keep, margin)
     assert len(table) == len(wanted)
-    for row, (query, document, score, rank, rule, kept, guide) in zip(table.to_pylist(), wanted, strict=True):
+    for row, (query, document, score, rank, rule, kept, guide, rated) in zip(table.to_pylist(), wanted, strict=True):
         assert (row["query"], row["document"], row["rank"]) == (query, document, rank)
         assert (row["rule"], row["kept"]) == (rule, kept), row
         assert row["score"] == pytest.approx(score, abs=1e-6)
         assert (row["guide"] is None) == (guide is None)
         assert guide is None or row["guide"] == pytest.approx(guide, abs=1e-6)
+        assert row["check"] == rated
     assert {r[4] for r in wanted} >= {"self", "positive", "group"}
+
+
+def test_a_check_is_asked_about_the_kept_few_and_one_positive_each():
+    w = world()
+    table = mine(**w, depth=30, keep=3)
+    asked = table.filter(pa.compute.is_valid(table["check"]))
+    assert w["check"].calls <= len(asked) + len(w["q"])
+    assert len(asked) <= 3 * len(w["q"])
+
+
+def test_a_check_that_gives_something_else_is_refused(tmp_path):
+    w = world() | {"check": lambda queries, documents: np.full(len(queries), np.nan)}
+    with pytest.raises(DataError, match="finite score for each"):
+        mine(**w)
+    with pytest.raises(DataError, match="attribute `name`"):
+        mine(**w, folder=tmp_path)
 
 
 def test_every_rule_occurs_in_the_test_world():
@@ -268,7 +305,7 @@ def values(prefix, n):
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 @pytest.mark.parametrize("by_target", [False, True])
 def test_writers_give_the_rows_of_plain_loops(tmp_path, suffix, by_target, monkeypatch):
-    monkeypatch.setattr("tellapart.engine.mine.ROWS_A_BATCH", 17)
+    monkeypatch.setattr("tellapart.engine.mined_rows.ROWS_A_BATCH", 17)
     rng = np.random.default_rng(5)
     q, k, a, b = unit(rng, 12), unit(rng, 50), np.arange(12) % 9, rng.integers(0, 9, 50)
     lists = [np.flatnonzero(b == t).tolist() for t in a]

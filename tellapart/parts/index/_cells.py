@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.core.nearest import take
 from tellapart.core.vectors import VectorIndex
 
 ITEMS_A_CELL = 39
@@ -55,7 +56,8 @@ class CellIndex(VectorIndex):
             cells = max(1, min(self.cells or int(3 * rows**0.5), rows // ITEMS_A_CELL))
             self._lists = faiss.index_factory(self.dim, f"IVF{cells},{self.code}", faiss.METRIC_INNER_PRODUCT)
             self._lists.cp.max_points_per_centroid, self._lists.cp.niter = ITEMS_A_CENTRE, ROUNDS
-            self._lists.train(np.concatenate(self._parts))
+            some = np.random.default_rng(0).choice(rows, min(rows, ITEMS_A_CENTRE * cells), replace=False)
+            self._lists.train(take(self._parts, np.sort(some)))
             self._trained_on = rows
         if self._lists.ntotal < rows:
             self._cells = None

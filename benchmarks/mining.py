@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from _record import spread, write
+from _vectors import peak, wordnet
 
 from tellapart.core.nearest import COLUMNS
 from tellapart.engine.mine import mine, summary
@@ -104,12 +105,6 @@ def child(n: int, queries: int, block: int) -> None:
     sys.stdout.write(str(peak() - before))
 
 
-def peak() -> float:
-    """MiB: the most of real memory that this process held since the mark was set back (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
 class Lookup:
     """What `mine_hard_negatives` asks of a model; encoding is looking up, scores are dot products of unit vectors."""
 
@@ -156,23 +151,6 @@ def theirs(q, k, data, use_faiss):
             use_faiss=use_faiss,
             verbose=False,
         )
-
-
-def glosses(n: int, cache: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Unit vectors of the words of `n` synsets and of their glosses, drawn with a fixed seed; None without WordNet."""
-    from tellapart.core.errors import TellapartError
-    from tellapart.core.parts import make
-    from tellapart.data import shipped
-    from tellapart.engine.embed import embed
-
-    try:
-        found = shipped.wordnet()
-    except TellapartError:
-        return None
-    found = found.take(np.random.default_rng(0).permutation(len(found))[:n])
-    encoder = make("encode", "minilm")
-    words, told = (np.array(embed(found, name, encoder, cache=cache)) for name in ("anchor", "gloss"))
-    return words, told
 
 
 def through_cells(q, k, repeats: int, peer: bool) -> dict:
@@ -270,7 +248,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         product = against_the_product(given.items, Path(folder))
-    real = glosses(given.items, given.cache)
+    real = wordnet(given.items, given.cache)
     cells = {"planted": through_cells(*planted(given.items), 1, peer=real is None)}
     if real is not None:
         cells["wordnet words among glosses"] = through_cells(*real, given.repeats, peer=True)

@@ -61,6 +61,7 @@ def present(keys: SampleKeys, name: str) -> tuple[np.ndarray, np.ndarray]:
     return keys.query, keys.document
 
 
+ROWS_A_CLUSTER = 256
 _KEPT = 4
 _kept: dict[tuple[Any, ...], Any] = {}
 
@@ -89,15 +90,22 @@ def topics(keys: SampleKeys, clusters: int, seed: int) -> np.ndarray:
 
 
 def kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """[n] int64 cluster of each row of [n, d] float32; computed once for equal arguments."""
+    """[n] int64 cluster of each row of [n, d] float32; computed once for equal arguments.
+
+    Centres are learnt from at most 256 rows a cluster, drawn with the seed: beyond that, more rows cost rounds and time
+    and move them little.
+    """
     found: np.ndarray = once(_kmeans, [x], clusters, seed)
     return found
 
 
 def _kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     cluster = require("sklearn.cluster", "clustering")
-    found: np.ndarray = cluster.KMeans(clusters, n_init=1, random_state=seed).fit_predict(x)
-    return found.astype(np.int64)
+    model = cluster.KMeans(clusters, n_init=1, random_state=seed)
+    if len(x) <= ROWS_A_CLUSTER * clusters:
+        return np.asarray(model.fit_predict(x), np.int64)
+    some = np.random.default_rng(seed).choice(len(x), ROWS_A_CLUSTER * clusters, replace=False)
+    return np.asarray(model.fit(x[np.sort(some)]).predict(x), np.int64)
 
 
 def cut(order: np.ndarray, batch_size: int) -> Plan:

@@ -1,18 +1,21 @@
 """What every strategy promises: a step gives losses and nothing else, and its memory is parameters and buffers.
 
-`small_run` builds a run over planted features with linear towers, for these checks and for anybody's own.
+`small_run` builds a run over planted features with linear towers, for these checks and for anybody's own. Each check
+takes the runs it is to be made on; strategies of the traits `stages` and `regions` are checked on runs that have some.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.core.parts import Card
+from tellapart.core.parts import Card, make
 from tellapart.core.relation import Keys
 from tellapart.engine.inputs import Features, TrainData
 from tellapart.engine.memory import Chain
@@ -21,6 +24,7 @@ from tellapart.recipe import Recipe
 
 Build = Callable[..., Any]
 Check = Callable[[Build], None]
+Runs = Callable[..., Run]
 STEPS = 8
 
 
@@ -43,11 +47,12 @@ class Tower(nn.Module):
         return nn.functional.normalize(self.map(x), dim=1)
 
 
-def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, **recipe: Any) -> Run:
-    """A run of 8 steps over n pairs that share a hidden cause, with duplicate groups of two and a score.
+def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, head: str = "", **recipe: Any) -> Run:
+    """A run of 8 steps over n pairs that share a hidden cause, with duplicate groups of two, scores and links.
 
     Args:
-        recipe: fields of the recipe, such as `objective`.
+        head: the part that is the towers; "": a linear map to five numbers.
+        recipe: other fields of the recipe, such as `objective`.
     """
     rng = np.random.default_rng(seed)
     cause = rng.normal(size=(n, 4))
@@ -56,13 +61,43 @@ def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, **recipe:
     keys = Keys(item, item // 2, item // 4 if same_space else item)
     query = Features(x.astype(np.float32))
     document = query if same_space else Features(y.astype(np.float32))
-    data = TrainData(query, document, keys, same_space, extra={"score": cause[:, 0].round(1)})
+    row = np.arange(n)
+    ends = [(row, (row // 4 * 4 + 4) % n), (row, (row * 6 + 1) % n), ((row // 5 * 5 + 5) % n, row)]
+    links = [np.stack([*pair, np.full(n, kind)], 1) for kind, pair in enumerate(ends)]
+    extra = {"score": cause[:, 0].round(1), "edges": np.concatenate(links)}
+    data = TrainData(query, document, keys, same_space, extra=extra)
     torch.manual_seed(seed)
-    tower = Tower(7, 5)
-    towers = nn.ModuleDict({"query": tower, "document": tower if same_space else Tower(6, 5)})
-    made = Recipe(**recipe)
+    build = make("encode", head).module if head else functools.partial(Tower, dim=5)
+    tower = build(7)
+    towers = nn.ModuleDict({"query": tower, "document": tower if same_space else build(6)})
+    made = Recipe(**recipe, **({"head": head} if head else {}))
     run = Run(made, data, towers, Chain.of(made.objective), seed, torch.device("cpu"))
     run.steps = STEPS
+    return run
+
+
+staged_run: Runs = functools.partial(small_run, head="staged-head(dim=9)")
+
+
+def region_run(**given: Any) -> Run:
+    """A `small_run` whose documents have regions: the coordinates j and j + 3 of the document, for j of 0, 1 and, in
+    four of five, 2. Attribute j, which may be said in two ways, is that coordinate j is positive; some have none."""
+    run = small_run(**given)
+    x, y = (side.batch(np.arange(len(run.data)), seed=None).numpy() for side in (run.data.query, run.data.document))
+    n, has = len(x), y[:, :3] > 0
+    there = np.ones((n, 3), dtype=bool)
+    there[::5, 2] = False
+    kept = np.stack([np.isin(np.arange(y.shape[1]), (j, j + 3)) for j in range(3)])
+    said = np.where(has, 2 * np.arange(3) + np.arange(n)[:, None] % 2, -1)
+    vectors = np.stack([x[said[:, phrase // 2] == phrase].mean(0) for phrase in range(6)])
+    extra = {
+        "region_vectors": (y[:, None] * kept)[there],
+        "region_of": np.where(there, there.cumsum().reshape(n, 3) - 1, -1),
+        "phrase_of": said,
+        "attribute_vectors": vectors[::2],
+    }
+    region, phrase = Features(extra["region_vectors"]), Features(vectors)
+    run.data = replace(run.data, region=region, phrase=phrase, extra={**run.data.extra, **extra})
     return run
 
 
@@ -98,9 +133,9 @@ def train(build: Build, run: Run, *, stop: int | None = None, snapshot: dict[str
     return losses
 
 
-def check_a_step_gives_losses(build: Build) -> None:
+def check_a_step_gives_losses(build: Build, runs: Runs = small_run) -> None:
     """A dict of finite scalars, at least one of which carries a gradient to the query tower."""
-    run = small_run()
+    run = runs()
     strategy = build()
     strategy.begin(run)
     losses = strategy.step(run, batches(run)[0])
@@ -112,9 +147,9 @@ def check_a_step_gives_losses(build: Build) -> None:
     )
 
 
-def check_towers_move_by_the_optimiser_alone(build: Build) -> None:
+def check_towers_move_by_the_optimiser_alone(build: Build, runs: Runs = small_run) -> None:
     """Neither `begin`, `step` nor `after` changes a weight of the towers."""
-    run = small_run()
+    run = runs()
     before = {name: x.clone() for name, x in run.towers.state_dict().items()}
     strategy = build()
     strategy.begin(run)
@@ -123,32 +158,33 @@ def check_towers_move_by_the_optimiser_alone(build: Build) -> None:
         strategy.after(run)
         run.step += 1
     for name, x in run.towers.state_dict().items():
-        assert torch.equal(x, before[name]), f"the strategy changed {name} itself"
+        # Where a head of several stages stands is the strategy's to say.
+        assert name.endswith(".stage") or torch.equal(x, before[name]), f"the strategy changed {name} itself"
 
 
-def check_same_seed_same_losses(build: Build) -> None:
+def check_same_seed_same_losses(build: Build, runs: Runs = small_run) -> None:
     """Two runs of one seed have the same losses to the bit, whatever the global generator did."""
-    one, other = small_run(), small_run()
+    one, other = runs(), runs()
     first = train(build, one)
     torch.rand(3)
     assert all(torch.equal(a, b) for a, b in zip(first, train(build, other), strict=True)), "runs differ"
 
 
-def check_state_restores_to_the_bit(build: Build) -> None:
+def check_state_restores_to_the_bit(build: Build, runs: Runs = small_run) -> None:
     """Stopped at any step and put back from parameters and buffers alone, a run goes on as if it never stopped."""
-    whole = train(build, small_run())
+    whole = train(build, runs())
     for stop in (1, STEPS // 2, STEPS - 1):
         snapshot: dict[str, Any] = {}
-        head = train(build, small_run(), stop=stop, snapshot=snapshot)
-        tail = train(build, small_run(seed=0), snapshot=snapshot)
+        head = train(build, runs(), stop=stop, snapshot=snapshot)
+        tail = train(build, runs(seed=0), snapshot=snapshot)
         assert all(torch.equal(a, b) for a, b in zip(whole, head + tail, strict=True)), (
             f"a run stopped after {stop} steps went on otherwise: some state is in neither a parameter nor a buffer"
         )
 
 
-def check_training_learns(build: Build) -> None:
+def check_training_learns(build: Build, runs: Runs = small_run) -> None:
     """After the steps, matching pairs score higher against the rest than before."""
-    run = small_run()
+    run = runs()
     before = _margin(run)
     train(build, run)
     after = _margin(run)
@@ -175,10 +211,14 @@ def checks(card: Card) -> list[Check]:
     """The checks that a strategy must pass; one of the trait `closed-form` has no steps to check."""
     if "closed-form" in card.traits:
         return [check_closed_form_learns]
-    return [
+    found: list[Callable[..., None]] = [
         check_a_step_gives_losses,
         check_towers_move_by_the_optimiser_alone,
         check_same_seed_same_losses,
         check_state_restores_to_the_bit,
         check_training_learns,
     ]
+    runs = [made for trait, made in (("stages", staged_run), ("regions", region_run)) if trait in card.traits]
+    return (
+        [functools.update_wrapper(functools.partial(check, runs=runs[0]), check) for check in found] if runs else found
+    )

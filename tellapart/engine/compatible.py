@@ -22,6 +22,37 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     _check_tuning(collection, recipe)
     _check_altered(collection, recipe)
     check_mates(recipe, collection.sides().same_space)
+    _check_regions(collection, recipe)
+    check_stages(recipe)
+
+
+def check_stages(recipe: Recipe) -> None:
+    """Refuse a head of several stages without a strategy that goes through them, and the other way round."""
+    staged = "staged" in card_of("encode", parse_spec(recipe.head)[0]).traits
+    going = "stages" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    if staged and not going:
+        raise PartError(f"strategy={recipe.strategy} would train the first stage of head={recipe.head} alone: use mcl")
+    if going and not staged:
+        raise PartError(f"strategy={recipe.strategy} trains heads of several stages: set head=staged-head as well")
+    if going and recipe.tune in ("lora", "full"):
+        raise PartError(
+            f"strategy={recipe.strategy} freezes head after head above an encoder at rest: set tune=head"
+        )
+
+
+def learns_from_regions(recipe: Recipe) -> bool:
+    """Whether the recipe's strategy is given regions of pictures and what is said of them."""
+    return "regions" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+
+
+def _check_regions(collection: Collection, recipe: Recipe) -> None:
+    """Regions are parts of pictures, and captions say what is there."""
+    sides = collection.sides()
+    if learns_from_regions(recipe) and (sides.query.modality, sides.document.modality) != ("text", "image"):
+        raise PartError(
+            f"strategy={recipe.strategy} learns from regions of pictures and from captions that say what is there: "
+            f"give pictures with captions; here {sides.query.column} is searched with {sides.document.column}"
+        )
 
 
 def check_mates(recipe: Recipe, same_space: bool) -> None:

@@ -68,15 +68,19 @@ def total(count: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace every gradient by its mean over the processes; all must hold the same parameters."""
+    """Replace every gradient by its mean over the processes; all must hold the same parameters.
+
+    A parameter that no process has a gradient for keeps none: the optimiser would let it decay otherwise.
+    """
     if world() == 1:
         return
     held = [p for p in parameters if p.requires_grad]
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in held])
     dist.all_reduce(flat)
     flat /= world()
-    for p, piece in zip(held, flat.split([p.numel() for p in held]), strict=True):
-        p.grad = piece.view_as(p).clone()
+    moved = total(torch.tensor([p.grad is not None for p in held], dtype=torch.int64, device=flat.device))
+    for p, piece, some in zip(held, flat.split([p.numel() for p in held]), moved.tolist(), strict=True):
+        p.grad = piece.view_as(p).clone() if some else None
 
 
 def from_first(batches: list[np.ndarray]) -> list[np.ndarray]:

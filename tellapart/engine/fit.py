@@ -16,7 +16,7 @@ from tellapart.core.errors import TellapartError
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Progress
 from tellapart.engine import checkpoint, distributed, towers
-from tellapart.engine.compatible import check_mates, check_used
+from tellapart.engine.compatible import check_mates, check_stages, check_used
 from tellapart.engine.inputs import TrainData
 from tellapart.engine.memory import Chain, GradCache
 from tellapart.engine.planning import Planner
@@ -98,6 +98,7 @@ def _fit(
 ) -> Fitted:
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     check_mates(recipe, data.same_space)
+    check_stages(recipe)
     chain = Chain.of(recipe.objective, relate=recipe.relate, augment=recipe.augment)
     cache = GradCache(cache_rows) if cache_rows else None
     run = Run(recipe, data, towers.build(recipe, data).to(place), chain, seed, place, cache=cache)
@@ -107,9 +108,12 @@ def _fit(
     optimizer = torch.optim.AdamW(_decay_groups(whole, recipe.weight_decay), lr=recipe.learning_rate)
     planner = Planner(run)
     per_epoch = len(planner.plan(0))
-    closed = "closed-form" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
-    run.steps = 0 if closed else per_epoch * recipe.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / max(run.steps, 1), recipe.warmup))
+    traits = card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    run.steps = 0 if "closed-form" in traits else per_epoch * recipe.epochs
+    stages: int = strategy.stages if "stages" in traits else 1  # type: ignore[assignment]
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(_share(step, max(run.steps, 1), stages), recipe.warmup)
+    )
     average = {name: torch.zeros_like(x) for name, x in whole.named_parameters() if x.requires_grad}
     averaged, history, plan = 0, [], None
     scores: list[Counts] = []
@@ -210,6 +214,13 @@ def _decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]
         {"params": [p for p in held if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in held if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def _share(step: int, steps: int, stages: int) -> float:
+    """How far a step is in its stage; a strategy of one stage has the whole run."""
+    stage = min(step * stages // steps, stages - 1)
+    first, end = (-(-number * steps // stages) for number in (stage, stage + 1))
+    return (step - first) / (end - first)
 
 
 def _rate(share: float, warmup: float) -> float:

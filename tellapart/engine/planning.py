@@ -66,10 +66,10 @@ class Planner:
             raise PartError(
                 f"the sampler {self.name} planned {len(plan)} batches where {expected or 'at least one'} were promised"
             )
-        world, rank, least = distributed.world(), distributed.rank(), min(len(rows) for rows in plan)
+        world, least = distributed.world(), min(len(rows) for rows in plan)
         if least < world:
             raise PartError(f"a batch of {least} rows cannot be shared by {world} processes")
-        return [rows[: len(rows) // world * world].reshape(world, -1)[rank] for rows in plan]
+        return [self.run.share(rows) for rows in plan]
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must hold."""

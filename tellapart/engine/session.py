@@ -93,6 +93,11 @@ class Run:
         """The rows of all processes, one after the other."""
         return distributed.gather(x)
 
+    def share(self, rows: np.ndarray) -> np.ndarray:
+        """This process's piece of a batch that all processes know; what cannot be shared evenly is left out."""
+        world = distributed.world()
+        return rows[: len(rows) // world * world].reshape(world, -1)[distributed.rank()]
+
     @torch.no_grad()
     def dim(self) -> int:
         """Width of the shared space."""

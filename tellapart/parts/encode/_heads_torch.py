@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
+from tellapart.core.errors import PartError
 from tellapart.core.maths import unit
 
 
@@ -57,3 +61,46 @@ class Head(nn.Module):
         if self.inner is not None and self.outer is not None:
             z = z + self.outer(self.dropout(torch.relu(self.inner(x))))
         return unit(z)
+
+
+class Staged(nn.Module):
+    """Heads side by side, trained one after the other: [n, width] -> [n, dim] float32 of unit length.
+
+    Attributes:
+        stage: buffer, the number of the head that is being trained; those before it are frozen, those after it give 0.
+        parts: where each head's numbers stand.
+    """
+
+    stage: Tensor
+
+    def __init__(self, blocks: Sequence[nn.Module], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+        ends = torch.tensor([0, *widths]).cumsum(0).tolist()
+        self.widths, self.parts = tuple(widths), [slice(a, b) for a, b in pairwise(ends)]
+
+    def begin(self, stage: int) -> None:
+        """Freeze the heads before this one, and train it."""
+        self.stage.fill_(stage)
+
+    def standardise(self, x: Tensor) -> None:
+        """As every head does it."""
+        for block in self.blocks:
+            block.standardise(x)
+
+    def place(self, weight: Tensor, bias: Tensor) -> None:
+        """Refused: there is no one linear map."""
+        raise PartError("staged-head is trained in stages and takes no solution in closed form: use strategy=mcl")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        now, made = int(self.stage), []
+        for number, (block, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
+            if number > now:
+                made.append(torch.zeros(len(x), width, device=x.device))
+                continue
+            block.train(self.training and number == now)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and number == now):
+                made.append(block(x))
+        return torch.cat(made, 1) / (now + 1) ** 0.5

@@ -20,6 +20,8 @@ from tellapart.core.relation import Keys
 from tellapart.engine.embed import Items
 from tellapart.engine.tune import lora, low_rank_layers
 
+TOKENS_A_RUN = 2048
+
 
 class Inputs(ABC):
     """One side of the training pairs.
@@ -192,8 +194,11 @@ class Opened(Inputs):
 class Encoder(nn.Module):
     """The network of an encoder part, called with one tensor.
 
+    Token numbers and mask come side by side, [n, 2, longest]. Items of about one length then go through the network
+    together, cut at the longest of them: padding would cost as much as what is read, and changes no vector.
+
     Args:
-        several: the network takes several tensors, which are given side by side as [n, tensors, ...].
+        several: the network takes token numbers and mask.
     """
 
     def __init__(self, network: nn.Module, *, several: bool) -> None:
@@ -202,8 +207,25 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, ...] -> [n, width]."""
-        vectors: Tensor = self.network(*x.unbind(1)) if self.several else self.network(x)
-        return vectors
+        if not self.several:
+            whole: Tensor = self.network(x)
+            return whole
+        lengths = x[:, -1].sum(1)
+        order = lengths.argsort(stable=True)
+        parts = []
+        for rows in order.split(_rows_a_run(lengths[order].tolist())):
+            parts.append(self.network(*x[rows, :, : int(lengths[rows].max())].unbind(1)))
+        return torch.cat(parts)[order.argsort()]
+
+
+def _rows_a_run(lengths: list[int]) -> list[int]:
+    """How many consecutive items go together: as many as have so many tokens with padding, at least one."""
+    runs = [0]
+    for length in lengths:
+        if runs[-1] and (runs[-1] + 1) * length > TOKENS_A_RUN:
+            runs.append(0)
+        runs[-1] += 1
+    return runs
 
 
 @dataclass(frozen=True)
@@ -217,7 +239,9 @@ class TrainData:
         negative: what else goes into the document tower: texts that are no answer.
         negatives: [n, s] int64 rows, for each query, of `negative`, or where that is None of `document`; -1 where
             there are fewer.
-        extra: further columns for samplers.
+        region, phrase: what else goes into the document and the query tower, for strategies of the trait `regions`:
+            parts of the pictures, and what is said of them (`engine.regions`).
+        extra: further columns for samplers and strategies.
     """
 
     query: Inputs
@@ -227,6 +251,8 @@ class TrainData:
     guide: tuple[Tensor, Tensor] | None = None
     negative: Inputs | None = None
     negatives: Tensor | None = None
+    region: Inputs | None = None
+    phrase: Inputs | None = None
     extra: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -252,8 +278,9 @@ class TrainData:
         """Hash of both sides, the keys and what else travels with them."""
         digest = hashlib.sha256((self.query.fingerprint() + self.document.fingerprint()).encode())
         held = [self.keys.item, self.keys.group, self.keys.target, self.negatives, *(self.guide or ())]
-        if self.negative is not None:
-            digest.update(self.negative.fingerprint().encode())
+        for side in (self.negative, self.region, self.phrase):
+            if side is not None:
+                digest.update(side.fingerprint().encode())
         for x in held:
             digest.update(b"-" if x is None else x.contiguous().numpy().tobytes())
         for name in sorted(self.extra):

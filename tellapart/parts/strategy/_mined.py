@@ -54,12 +54,15 @@ def beside(run: Any, pairs: Any, chosen: Tensor, side: str) -> Any:
 
 
 @torch.no_grad()
-def hardest(run: Any, depth: int) -> Tensor:
-    """[n, depth] documents that score best for each query and may be negatives of it; -1 where there are fewer."""
+def hardest(run: Any, depth: int, *, rows: Tensor | None = None) -> Tensor:
+    """[r, depth] documents that score best for each query and may be negatives of it; -1 where there are fewer.
+
+    `rows` [r] are the queries; None: all.
+    """
     q, k, keys = run.encode_all("query"), run.encode_all("document"), run.data.keys
     found = []
-    for rows in blocks(len(q)):
-        sim = (q[rows.to(q.device)] @ k.T).masked_fill(known(keys, rows).to(q.device), -torch.inf)
+    for some in (torch.arange(len(q)) if rows is None else rows).split(ROWS):
+        sim = (q[some.to(q.device)] @ k.T).masked_fill(known(keys, some).to(q.device), -torch.inf)
         best = sim.topk(depth, dim=1)
         found.append(best.indices.masked_fill(best.values.isneginf(), -1))
     return torch.cat(found)

@@ -96,7 +96,11 @@ def run(
         documents.save(out / "corpus")
     from tellapart.engine.corpus import open_corpus
     from tellapart.engine.prepare import features
+    from tellapart.engine.remarks import remarks
 
+    odd = remarks(collection, recipe)
+    for line in odd:
+        stages.say(line)
     vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages)
     corpus = open_corpus(documents, recipe, cache=cache / "embeddings", stages=stages)
     report = Report("tellapart run")
@@ -104,6 +108,7 @@ def run(
     recipe = _recipes(collection, given).get(name, recipe)
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name, "marks": len(said)}
     report.add(*_measured(collection, corpus, outcomes, name))
+    report.add(*(Text(line, "warn") for line in odd))
     report.add(*_kept(collection, vectors, corpus, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*notes(collection))

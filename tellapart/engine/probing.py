@@ -17,6 +17,7 @@ QUERIES = 512
 RECALL = 0.965
 FIRST_PROBE = 8
 MOST_CELLS_LOOKED_INTO = 0.25
+HALVINGS = 2
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def probing(ids: np.ndarray, k: np.ndarray, q: np.ndarray, depth: int, *, spec: 
     Args:
         ids: [m] of the documents. k: [m, d] and q: [n, d] unit vectors, memory-mapped or not.
         spec: an index part, such as `ivf(probe=64)`; `exact` compares with all, and so does `auto` up to 50,000
-            documents. Beyond that `auto` takes cells of about 256 documents and looks into twice as many of them until
-            0.965 of what 512 of the queries would find among all is found; where that takes more than a quarter of the
+            documents. Beyond that `auto` takes cells of about 256 documents and looks into about as few of them as
+            find 0.965 of what 512 of the queries would find among all; where those are more than a quarter of the
             cells, it compares with all.
 
     Raises:
@@ -60,11 +61,20 @@ def probing(ids: np.ndarray, k: np.ndarray, q: np.ndarray, depth: int, *, spec: 
     cells = int(min(len(k) / ITEMS_A_CELL, 4 * len(k) ** 0.5))
     index = make("index", "ivf", cells=cells, probe=FIRST_PROBE)
     index.add(ids, k)
+    found = {}
     while (recall := _found(index, some, truth)) < RECALL:
+        found[index.probe] = recall
         index.probe *= 2
         if index.probe > MOST_CELLS_LOOKED_INTO * cells:
             return Probing(None, "exact", 1.0, len(some))
-    return Probing(index, f"ivf(cells={cells}, probe={index.probe})", recall, len(some))
+    enough, less = index.probe, max(found, default=0)
+    found[enough] = recall
+    for _ in range(HALVINGS if enough > 2 else 0):
+        index.probe = (enough + less) // 2
+        found[index.probe] = _found(index, some, truth)
+        enough, less = (index.probe, less) if found[index.probe] >= RECALL else (enough, index.probe)
+    index.probe = enough
+    return Probing(index, f"ivf(cells={cells}, probe={enough})", found[enough], len(some))
 
 
 def _found(index: Any, q: np.ndarray, truth: np.ndarray) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tellapart.core.collection import Collection, Side
 from tellapart.core.errors import PartError
 from tellapart.core.parts import card_of, chain_cards, make, parse_spec, split_chain
+from tellapart.data.graph import EDGES
 from tellapart.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     _check_altered(collection, recipe)
     check_mates(recipe, collection.sides().same_space)
     _check_regions(collection, recipe)
+    check_links(collection, recipe)
     check_stages(recipe)
 
 
@@ -35,9 +37,7 @@ def check_stages(recipe: Recipe) -> None:
     if going and not staged:
         raise PartError(f"strategy={recipe.strategy} trains heads of several stages: set head=staged-head as well")
     if going and recipe.tune in ("lora", "full"):
-        raise PartError(
-            f"strategy={recipe.strategy} freezes head after head above an encoder at rest: set tune=head"
-        )
+        raise PartError(f"strategy={recipe.strategy} freezes head after head above an encoder at rest: set tune=head")
 
 
 def learns_from_regions(recipe: Recipe) -> bool:
@@ -52,6 +52,15 @@ def _check_regions(collection: Collection, recipe: Recipe) -> None:
         raise PartError(
             f"strategy={recipe.strategy} learns from regions of pictures and from captions that say what is there: "
             f"give pictures with captions; here {sides.query.column} is searched with {sides.document.column}"
+        )
+
+
+def check_links(collection: Collection, recipe: Recipe) -> None:
+    """Refuse a strategy that learns from links between items where there are none."""
+    if "edges" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits and EDGES not in collection.columns:
+        raise PartError(
+            f"strategy={recipe.strategy} learns from links between items, and there is no column `{EDGES}`: give a "
+            f"graph whose nodes have labels (nodes.csv and edges.csv, .graphml), not {', '.join(collection.columns)}"
         )
 
 

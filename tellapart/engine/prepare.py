@@ -15,7 +15,8 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Progress, Silence, Stages
-from tellapart.engine.compatible import check_together, encoder_of, sides_of, word_chain
+from tellapart.data.graph import EDGES
+from tellapart.engine.compatible import check_links, check_together, encoder_of, sides_of, word_chain
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
 from tellapart.recipe import Recipe
@@ -165,6 +166,9 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         data.extra["place_vectors"] = places
     if "scores" in wanted:
         data.extra["score"] = _scores(collection)
+    if "edges" in wanted:
+        check_links(collection, recipe)
+        data.extra["edges"] = _edges(collection)
     if "teacher-margin" in wanted:
         data.extra["teacher_margin"] = _margin(data)
     return data
@@ -219,6 +223,23 @@ def _scores(collection: Collection) -> np.ndarray:
     if missing := int(np.isnan(found).sum()):
         raise DataError(f"{missing} of {len(found)} training items have no `score`: leave them out, or fill them in")
     return found
+
+
+def _edges(collection: Collection) -> np.ndarray:
+    """[e, 3] int64: the rows at both ends of every link between two of these items, and the number of its relation.
+
+    Raises:
+        DataError: there is none.
+    """
+    row_of, found = collection.row_of, []
+    number: dict[str, int] = {}
+    for row, links in enumerate(collection.values(EDGES)):
+        for link in links or []:
+            if link["node"] in row_of:
+                found.append((row, row_of[link["node"]], number.setdefault(link["relation"], len(number))))
+    if not found:
+        raise DataError("the recipe learns from links between items, and no two training items are linked: give more")
+    return np.asarray(found, dtype=np.int64)
 
 
 def _guide(collection: Collection, vectors: FeaturesBySide) -> tuple[torch.Tensor, torch.Tensor]:

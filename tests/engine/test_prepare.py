@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from tellapart.core.collection import Collection
-from tellapart.core.errors import DataError
+from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.parts import make
 from tellapart.core.relation import Keys
+from tellapart.data.graph import with_edges
 from tellapart.data.tenths import with_tenths
 from tellapart.engine.fit import fit, untrained
 from tellapart.engine.inputs import Features, TrainData
@@ -112,3 +113,33 @@ def test_numbers_that_are_missing_are_asked_for(change, words: str) -> None:
     some = change(scored([float(n) for n in range(12)]))
     with pytest.raises(DataError, match=words):
         train_data(some, {"query": np.ones((12, 3), np.float32)}, SMALL.but(strategy="supremix"))
+
+
+def linked() -> Collection:
+    """Twelve nodes, each linked to one of three by its own of two relations."""
+    columns = {"id": [f"n{i}" for i in range(12)], "text": [f"text {i}" for i in range(12)], "label": ["a", "b"] * 6}
+    links = [(f"n{i}", ("in", "of")[i % 2], f"n{i % 3}") for i in range(3, 12)]
+    return with_edges(Collection.of(columns), links)
+
+
+def test_links_go_to_a_strategy_that_learns_from_them() -> None:
+    recipe = SMALL.but(strategy="meow", objective="dcl")
+    rows = [0, 2, 3, 5, 8, 9, 11]
+    x = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    data = train_data(linked().take(rows), {"query": x, "document": x}, recipe)
+    assert data.extra["edges"].tolist() == [[2, 0, 0], [3, 1, 0], [4, 1, 1], [5, 0, 0], [6, 1, 0]]
+    assert np.isfinite(fit(recipe, data, seed=0).history[-1]["views"])
+    assert "edges" not in train_data(linked(), {"query": np.ones((12, 3), np.float32)}, SMALL).extra
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: Collection(c.table.drop_columns("edges")), "no column `edges`: give a graph"),
+        (lambda c: c.take([0, 1, 2]), "no two training items are linked"),
+    ],
+)
+def test_links_that_are_missing_are_asked_for(change, words: str) -> None:
+    some = change(linked())
+    with pytest.raises(TellapartError, match=words):
+        train_data(some, {"query": np.ones((len(some), 3), np.float32)}, SMALL.but(strategy="meow"))

@@ -170,9 +170,7 @@ def crops(collection: Collection, *, side: int = GRID) -> Collection:
             boxes_.append(_pixels(region))
             names.append(region["name"])
     made: dict[str, Any] = {
-        "id": [
-            f"{collection.ids[r]}[{','.join(map(str, b))}]#{n}" for r, b, n in zip(rows, boxes_, numbers, strict=True)
-        ],
+        "id": [f"{collection.ids[row]}#region{number}" for row, number in zip(rows, numbers, strict=True)],
         "image": collection["image"].take(pa.array(rows, pa.int64())),
         BOX: pa.array(boxes_, BOX_TYPE),
         OF: collection.ids[rows].tolist(),

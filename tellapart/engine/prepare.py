@@ -19,6 +19,7 @@ from tellapart.data.graph import EDGES
 from tellapart.engine.compatible import check_links, check_together, encoder_of, sides_of, word_chain
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
+from tellapart.engine.regions import region_features, with_regions
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
@@ -39,7 +40,8 @@ def features(
 
     Where the collection has columns of texts that are no answer, `negative` is [n, columns, width], NaN where an item
     has none. Where the recipe alters words and leaves the encoder as it is, `query view 0` and so on are the vectors of
-    altered copies of the texts.
+    altered copies of the texts. Where its strategy learns from regions, `region` and `mention` hold those of each item
+    (`engine.regions`).
 
     Args:
         encoders: by modality, instead of those that the recipe names.
@@ -63,6 +65,8 @@ def features(
                 found["negative"] = _embedded_negatives(collection, columns, encoder, cache, progress)
     if sides.same_space:
         found["document"] = found["query"]
+    if learns_from_regions(recipe) and not encoders:
+        found |= region_features(collection, recipe, cache=cache, stages=stages)
     return found
 
 
@@ -166,6 +170,8 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         data.extra["place_vectors"] = places
     if "scores" in wanted:
         data.extra["score"] = _scores(collection)
+    if "regions" in wanted:
+        data = with_regions(data, collection, vectors, recipe)
     if "edges" in wanted:
         check_links(collection, recipe)
         data.extra["edges"] = _edges(collection)

@@ -164,6 +164,7 @@ def test_crops_are_items_that_belong_to_their_picture(pictures):
     ]
     found = curate(read(written(pictures, rows)))
     made = crops(found, side=2)
+    assert made.ids[:3].tolist() == ["red apple.png#region0", "red apple.png#region1", "old house.webp#region0"]
     assert made.values("of") == ["red apple.png"] * 2 + ["old house.webp"] * 4
     assert made.values("split") == ["test"] * 2 + ["train"] * 4
     assert made.values("group") == [found.values("group")[0]] * 2 + [found.values("group")[1]] * 4

@@ -10,21 +10,29 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing
 
-from tellapart.contract.strategy import batches, small_run, staged_run
+from tellapart.contract.strategy import batches, labelled_run, region_run, small_run, staged_run
 from tellapart.core.parts import make
 from tellapart.engine import distributed
 
-SPECS = ("supremix(window=1.0, mixes=4)", "core-tuning(projection=6)", "mcl(clusters=2)")
+SPECS = (
+    "supremix(window=1.0, mixes=4)", "core-tuning(projection=6)", "mcl(clusters=2)", "villa", "villa(regions=2)",
+    "hydra-pairs(hidden=6)", "meow(clusters=4)", "adameow",
+)  # fmt: skip
 NONE = 7.0
 
 
 def _gradients(spec: str, same_space: bool) -> list[torch.Tensor]:
     """Of towers and part, from this process's share of one batch of ten."""
-    runs = staged_run if spec.startswith("mcl") else small_run
-    run = runs(objective="supcon(temperature=0.3)", same_space=same_space, batch_size=10)
+    runs = {"mcl": staged_run, "villa": region_run, "hydra-pairs": labelled_run}.get(spec.split("(")[0], small_run)
+    sides = {} if runs is labelled_run else {"same_space": same_space}
+    run = runs(objective="supcon(temperature=0.3)", batch_size=10, **sides)
     part = make("strategy", spec)
     part.begin(run)
-    run.step = 4 if runs is staged_run else 0
+    run.step = 4 if spec in ("mcl(clusters=2)", "villa(regions=2)") else 0
+    if spec.startswith("villa") and run.step:
+        run.step = 3
+        part.after(run)
+        run.step = 4
     rows = batches(run)[0].reshape(distributed.world(), -1)[distributed.rank()]
     torch.stack(list(part.step(run, rows).values())).sum().backward()
     parameters = [*run.towers.parameters(), *part.parameters()]

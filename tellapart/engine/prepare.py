@@ -16,7 +16,14 @@ from tellapart.core.errors import DataError
 from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Progress, Silence, Stages
 from tellapart.data.graph import EDGES
-from tellapart.engine.compatible import check_links, check_together, encoder_of, sides_of, word_chain
+from tellapart.engine.compatible import (
+    check_links,
+    check_together,
+    encoder_of,
+    learns_from_regions,
+    sides_of,
+    word_chain,
+)
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
 from tellapart.engine.regions import region_features, with_regions

@@ -63,6 +63,29 @@ class Head(nn.Module):
         return unit(z)
 
 
+class Residual(Head):
+    """[n, width] -> [n, dim] float32: z = unit(I x + S x' + b), I with ones on its diagonal, S and b at zero."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__(width, dim)
+        nn.init.zeros_(self.skip.weight)
+        nn.init.zeros_(self.skip.bias)
+
+    @torch.no_grad()
+    def place(self, weight: Tensor, bias: Tensor) -> None:
+        """As of any head; what the residual gives by itself is taken off again."""
+        super().place(weight, bias)
+        dim, width = self.skip.weight.shape
+        self.skip.weight -= torch.eye(dim, width) * self.spread
+        self.skip.bias -= torch.nn.functional.pad(self.mean, (0, max(0, dim - width)))[:dim]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        dim, width = self.skip.weight.shape
+        own = nn.functional.pad(x.float(), (0, max(0, dim - width)))[:, :dim]
+        return unit(own + self.skip(self.standardised(x)))
+
+
 class Staged(nn.Module):
     """Heads side by side, trained one after the other: [n, width] -> [n, dim] float32 of unit length.
 

@@ -157,10 +157,11 @@ class Views(nn.Module):
         coarse, fine = self.coarse(rows, encode("query")), self.fine(rows, encode("document"), run.gather)
         return self.projected(coarse), self.projected(fine)
 
-    @torch.no_grad()
     def all(self, z: Tensor) -> Tensor:
         """[n, d] fine views of all training rows, from the vectors [n, d] of the document tower."""
-        return self.fine(torch.arange(len(z), device=z.device), lambda needed: z[needed], lambda told: told)
+        h = z.to(self.near.device)
+        found = self.fine(torch.arange(len(h), device=h.device), lambda needed: h[needed], lambda told: told)
+        return found.to(z.device)
 
 
 def others(run: Any, batch: np.ndarray) -> tuple[Keys, Keys]:

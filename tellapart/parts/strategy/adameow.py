@@ -88,10 +88,11 @@ class Adameow(nn.Module):
 
     def weights(self, h: Tensor) -> Tensor:
         """[n, n] weights of all training rows as negatives of each other, both towers being one."""
-        rows = torch.arange(len(h))
-        u, v = self.views.coarse(rows, lambda needed: h[needed]), self.views.all(h)
-        every = torch.ones(len(h), len(h), dtype=torch.bool)
-        return self._weight(self.views.projected(v), self.views.projected(u), every)
+        z = h.to(self.views.near.device)
+        rows = torch.arange(len(z), device=z.device)
+        u, v = self.views.coarse(rows, lambda needed: z[needed]), self.views.all(z)
+        every = torch.ones(len(z), len(z), dtype=torch.bool, device=z.device)
+        return self._weight(self.views.projected(v), self.views.projected(u), every).to(h.device)
 
     def _weight(self, v: Tensor, u: Tensor, counts: Tensor) -> Tensor:
         """[n, m] weights of mean 1 over the columns that count for a row."""

@@ -119,9 +119,9 @@ class Meow(nn.Module):
 
     def weights(self, h: Tensor) -> Tensor:
         """[n, n] weights of all training rows as negatives of each other."""
-        rows = torch.arange(len(h))
+        rows = torch.arange(len(h), device=self.views.near.device)
         weight = self._weight(rows, rows)
-        return torch.ones(len(h), len(h)) if weight is None else weight
+        return torch.ones(len(h), len(h), device=h.device) if weight is None else weight.to(h.device)
 
     def _weight(self, rows: Tensor, columns: Tensor) -> Tensor | None:
         """[n, m] share of the clusterings in which two training rows are apart; None without clusterings."""

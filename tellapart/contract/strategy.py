@@ -1,7 +1,8 @@
 """What every strategy promises: a step gives losses and nothing else, and its memory is parameters and buffers.
 
 `small_run` builds a run over planted features with linear towers, for these checks and for anybody's own. Each check
-takes the runs it is to be made on; strategies of the traits `stages` and `regions` are checked on runs that have some.
+takes the runs it is to be made on; strategies of the traits `stages`, `regions` and `labels` are checked on runs that
+have some.
 """
 
 from __future__ import annotations
@@ -77,6 +78,14 @@ def small_run(*, n: int = 40, seed: int = 0, same_space: bool = False, head: str
 
 
 staged_run: Runs = functools.partial(small_run, head="staged-head(dim=9)")
+
+
+def labelled_run(**given: Any) -> Run:
+    """`small_run` of one side, with four classes that are quarters of the score."""
+    run = small_run(same_space=True, **given)
+    place = torch.from_numpy(run.data.extra["score"]).argsort(stable=True).argsort()
+    run.data = replace(run.data, keys=replace(run.data.keys, target=place * 4 // len(place)))
+    return run
 
 
 def region_run(**given: Any) -> Run:
@@ -203,8 +212,12 @@ def check_closed_form_learns(build: Build) -> None:
 
 
 def _margin(run: Run) -> float:
-    sim = run.encode_all("query") @ run.encode_all("document").T
-    return float(sim.diagonal().mean() - sim.mean())
+    """How much higher what matches scores than all; an item of one side does not match itself."""
+    sim, target = run.encode_all("query") @ run.encode_all("document").T, run.data.keys.target
+    matching = target[:, None] == target
+    if run.data.same_space:
+        matching.fill_diagonal_(False)
+    return float(sim[matching].mean() - sim.mean())
 
 
 def checks(card: Card) -> list[Check]:
@@ -218,7 +231,8 @@ def checks(card: Card) -> list[Check]:
         check_state_restores_to_the_bit,
         check_training_learns,
     ]
-    runs = [made for trait, made in (("stages", staged_run), ("regions", region_run)) if trait in card.traits]
+    wanted = (("stages", staged_run), ("regions", region_run), ("labels", labelled_run))
+    runs = [made for trait, made in wanted if trait in card.traits]
     return (
         [functools.update_wrapper(functools.partial(check, runs=runs[0]), check) for check in found] if runs else found
     )

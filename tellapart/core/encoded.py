@@ -54,6 +54,14 @@ class Encoded:
             other.__dict__["sim"] = self.sim
         return other
 
+    def with_scores(self, sim: Tensor) -> Encoded:
+        """The same block under scores [n, m (+ s)] that are no products of its vectors."""
+        if sim.shape != self.rel.shape:
+            raise ValueError(f"scores of shape {tuple(sim.shape)} do not fit a relation of shape {self.rel.shape}")
+        other = replace(self)
+        other.__dict__["sim"] = sim
+        return other
+
     def with_own(self, own: Tensor, pos: Tensor, neg: Tensor) -> Encoded:
         """The same block with further columns of the rows' own, [n, s, d], and their weights [n, s].
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tellapart.core.nearest import Pool, resolution
 
-QUERIES_A_PIECE = 4096
+FEWEST_A_PIECE, MOST_A_PIECE = 2048, 8192
 NUMBERS_A_GROUP = 1_000_000
 NUMBERS_A_LOOK = 4_000_000
 FIRST_LOOK = 4
@@ -126,7 +126,7 @@ def search_cells(
 
     Scores are float32 products; closer ones than float32 can tell apart are computed again exactly, ties go by rank.
     The products are too small for the threads of a BLAS: pieces of the queries go side by side, one core each. Memory
-    a core for p probes: at most 4,096 x (12 (4 k + 64) + 18 p) bytes, and 60 MB of buffers.
+    a core for p probes: at most 8,192 x (12 (4 k + 64) + 18 p) bytes, and 60 MB of buffers.
 
     Args:
         z: [n, d] float32, contiguous.
@@ -140,12 +140,15 @@ def search_cells(
     """
     from threadpoolctl import threadpool_limits
 
+    cores = os.cpu_count() or 1
+    size = min(max(-(-len(z) // cores), FEWEST_A_PIECE), MOST_A_PIECE)
+
     def of(start: int) -> tuple[np.ndarray, np.ndarray]:
-        piece = slice(start, start + QUERIES_A_PIECE)
+        piece = slice(start, start + size)
         return _search_piece(z[piece], probes[piece], cells, k, parts, ranks, longest)
 
-    starts = range(0, len(z), QUERIES_A_PIECE)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+    starts = range(0, len(z), size)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(len(starts), cores)) as pool:
         found = list(pool.map(of, starts))
     return np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found])
 

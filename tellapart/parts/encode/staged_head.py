@@ -17,7 +17,6 @@ STAGE, BLOCK = "stage", "blocks."
     paper="Zhang, Lan, Qu, Cheng, Feng, Hooi: Learning the Unlearned: Mitigating Feature Suppression in Contrastive "
     "Learning, ECCV 2024",
     place="encode",
-    system="mcl",
     traits=("head", "staged"),
 )
 class StagedHead:

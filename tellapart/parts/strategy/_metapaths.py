@@ -58,13 +58,13 @@ def _path(item: np.ndarray, middle: np.ndarray, n: int, width: int, seed: int) -
     start, size = np.repeat(first, size), np.repeat(size, size)
     place = np.arange(len(item)) - start
     pairs = []
-    for shift in range(1, HUB):
+    for shift in range(1, min(HUB, int(size.max()))):
         # Small groups are gone through whole; in large ones each meets the next and the last ones of a drawn circle.
         for valid, by in (((size > shift) & (size <= HUB), shift), ((size > HUB) & (shift <= width), shift),
                           ((size > HUB) & (shift <= width), -shift)):  # fmt: skip
             rows = np.flatnonzero(valid)
             pairs.append(item[rows] * n + item[start[rows] + (place[rows] + by) % size[rows]])
-    pair, shared = np.unique(np.concatenate(pairs), return_counts=True)
+    pair, shared = np.unique(np.concatenate([item[:0], *pairs]), return_counts=True)
     a, b = pair // n, pair % n
     degree = np.bincount(item, minlength=n)
     alike = 2 * shared / (degree[a] + degree[b])
@@ -199,6 +199,7 @@ def prototypes(v: Tensor, count: int, seed: int, temperature: float) -> dict[str
 
 def _means(h: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
     """[n, d] means of the vectors h [m, d], of the sorted numbers `rows` [m], that are wanted [n, s]; -1 is none."""
-    at = torch.searchsorted(rows, wanted.clamp_min(0)).masked_fill(wanted < 0, len(h))
-    padded = torch.cat([h, h.new_zeros(1, h.shape[1])])
-    return nn.functional.embedding_bag(at, padded, mode="mean", padding_idx=len(h))
+    there = wanted >= 0
+    count = there.sum(1)
+    at = torch.searchsorted(rows, wanted[there])
+    return nn.functional.embedding_bag(at, h, count.cumsum(0) - count, mode="mean")

@@ -12,7 +12,8 @@ from tellapart.core.parts import part
 from tellapart.parts.strategy._metapaths import Views, contrast, others, prototypes
 
 GROWTH = 3
-A_CLUSTER = 40
+A_CLUSTER, MOST = 40, 300
+STEPS = 50
 
 
 @part(
@@ -36,7 +37,7 @@ class Meow(nn.Module):
                  b = softmax_p( mean_i a . tanh(V unit(...) + d) )
         u = unit(tanh(P c + r)),  v = unit(tanh(P f + r))
 
-    Several k-means clusterings of all v, made anew every `refresh` steps, say which negatives are likely false::
+    Several k-means clusterings of all v, made anew now and then, say which negatives are likely false::
 
         w_ij = share of the clusterings in which i and j are apart
         loss = mean_i objective(u_i; its own v_i; the others' v_j with weight w_ij)
@@ -59,12 +60,13 @@ class Meow(nn.Module):
         paths: at most so many, those that reach the most nodes.
         neighbours: of a node, on each path.
         clusterings: how many, each of three times as many clusters as the one before; 0: plain weights, no prototypes.
-        clusters: of the first, at most half the nodes; 0: one for 40 nodes.
+        clusters: of the first, at most half the nodes; 0: one for 40 nodes, at most 300.
         prototypes: the weight of their term. temperature: of their term alone.
-        refresh: steps between two clusterings of all rows.
+        refresh: steps between two clusterings of all rows; 0: an epoch, at least 50.
 
-    When to use: nodes with a text and typed links, few or no labels, when linked nodes are alike; with labels on most
-    of them, `two-tower` learns more from these. The third nodes must be items too.
+    When to use: nodes with a text and typed links, few or no labels, when linked nodes are alike. The views with links
+    gain; a search by text alone may lose, and with labels on most nodes `two-tower` learns more from these. The third
+    nodes must be items too.
 
     Relations: `adameow` learns the weights; `lemon` learns the links themselves; `interclr` draws positives from
     clusters, without a graph.
@@ -79,7 +81,7 @@ class Meow(nn.Module):
         clusters: Annotated[int, Field(ge=0, le=100_000)] = 0,
         prototypes: Annotated[float, Field(ge=0, le=100)] = 1.0,
         temperature: Annotated[float, Field(gt=0, le=100)] = 0.4,
-        refresh: Annotated[int, Field(ge=1, le=1_000_000)] = 50,
+        refresh: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
     ) -> None:
         super().__init__()
         self.paths, self.neighbours, self.clusterings, self.clusters = paths, neighbours, clusterings, clusters
@@ -89,7 +91,7 @@ class Meow(nn.Module):
         """Find the meta-paths and cluster what the towers give before training."""
         self.views = Views(run, "meow", paths=self.paths, neighbours=self.neighbours)
         n = len(run.data)
-        sizes = [(self.clusters or math.ceil(n / A_CLUSTER)) * GROWTH**m for m in range(self.clusterings)]
+        sizes = [(self.clusters or min(math.ceil(n / A_CLUSTER), MOST)) * GROWTH**m for m in range(self.clusterings)]
         self.sizes = [max(1, min(size, n // 2)) for size in sizes]
         for m, size in enumerate(self.sizes):
             self.register_buffer(f"labels_{m}", torch.zeros(n, dtype=torch.int64, device=run.device))
@@ -110,7 +112,7 @@ class Meow(nn.Module):
 
     def after(self, run: Any) -> None:
         """Cluster anew when it is time."""
-        if (run.step + 1) % self.refresh == 0:
+        if (run.step + 1) % (self.refresh or max(STEPS, run.steps // run.recipe.epochs)) == 0:
             self._cluster(run)
 
     def fine(self, h: Tensor) -> Tensor:

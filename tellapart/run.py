@@ -42,7 +42,7 @@ LATEST = Path("runs/latest")
 UNTRAINED = "untrained"
 SHOWN = 12
 FOUND = 6
-CALIBRATION = "calibration.json"
+CALIBRATION, REGIONS = "calibration.json", "regions"
 ANSWERED = 0.95
 COMPARED = 64
 
@@ -65,7 +65,8 @@ def run(
     Args:
         source: a path in any format that `tellapart.read` takes, the name `openmoji`, or a collection.
         out: the run folder: `collection/`, `model/`, `index/`, `rank/` where the recipe names rank parts, `corpus/`
-            where the data keep what is searched apart, `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
+            where the data keep what is searched apart, `regions/` where a strategy maps attributes to them,
+            `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
         recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
             on the validation part is taken.
         seed: of split and training; None: the recipe's.
@@ -96,6 +97,7 @@ def run(
         documents.save(out / "corpus")
     from tellapart.engine.corpus import open_corpus
     from tellapart.engine.prepare import features
+    from tellapart.engine.regions import keep_mapping
     from tellapart.engine.remarks import remarks
 
     odd = remarks(collection, recipe)
@@ -109,6 +111,7 @@ def run(
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name, "marks": len(said)}
     report.add(*_measured(collection, corpus, outcomes, name))
     report.add(*(Text(line, "warn") for line in odd))
+    report.add(*keep_mapping(collection, vectors, recipe, outcomes[name].fitted, out / REGIONS))
     report.add(*_kept(collection, vectors, corpus, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*notes(collection))

@@ -215,12 +215,14 @@ class _Held(Mapping[str, np.ndarray]):
 
     def _pixels(self) -> np.ndarray:
         from tellapart.data.images import image_source, open_image
+        from tellapart.data.regions import box_of
 
         side = next(s for s in (self.sides.query, self.sides.document) if s.modality == "image")
         out = np.empty((len(self.run.collection), PIXELS, PIXELS, 3), dtype=np.uint8)
         with self.run.stages.stage("look at the pictures") as told:
             for row, value in enumerate(self.run.collection.values(side.column)):
-                image = open_image(image_source(value, self.run.collection.root), at_least=2 * PIXELS)
+                source, box = image_source(value, self.run.collection.root), box_of(self.run.collection, row)
+                image = open_image(source, at_least=2 * PIXELS, box=box)
                 out[row] = np.asarray(image.resize((PIXELS, PIXELS)))
                 told(row + 1, len(out))
         return out

@@ -21,7 +21,7 @@ from tellapart.data.images import image_source
 from tellapart.data.provenance import about, with_about
 from tellapart.data.spool import write_words
 
-SEEN = ("image", "positive", "text", "anchor", "target")
+SEEN = ("image", "box", "positive", "text", "anchor", "target")
 FOUND = ("hash", "group", "near", "link", "target")
 LIBRARIES = ("pillow", "imagehash", "datasketch", "scipy", "numpy")
 ROWS = 1024

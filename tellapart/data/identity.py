@@ -26,6 +26,7 @@ from tellapart.data.limits import PROBLEMS
 from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shingles, text_pairs
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
+from tellapart.data.regions import box_of
 
 # To be raised whenever the code below gives other groups for the same items: results are kept under it.
 RULE = 1
@@ -158,7 +159,7 @@ def look(collection: Collection, progress: Progress | None = None) -> Pictures:
 
     def one(row: int, value: Any) -> None:
         try:
-            image = open_image(image_source(value, root))
+            image = open_image(image_source(value, root), box=box_of(collection, row))
         except DataError as error:
             reason[row] = str(error)
             return

@@ -6,7 +6,7 @@ import functools
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,11 @@ class Header:
 
 
 def open_image(
-    source: bytes | str | Path, *, max_pixels: int = IMAGE_PIXELS, at_least: int | None = None
+    source: bytes | str | Path,
+    *,
+    max_pixels: int = IMAGE_PIXELS,
+    at_least: int | None = None,
+    box: Sequence[int] | None = None,
 ) -> Image.Image:
     """A picture as upright RGB, whatever it was stored as.
 
@@ -73,16 +77,18 @@ def open_image(
         source: the bytes of a file, or its path.
         max_pixels: more are refused.
         at_least: decode a JPEG at a reduced size that still has this many pixels a side (faster thumbnails).
+        box: x, y, width and height of the part that is wanted, in pixels of the upright picture; None: all of it.
 
     Raises:
         DataError: empty, too large, cut short, damaged or no picture at all; the message says which.
     """
     with _opened(source, max_pixels) as image:
         try:
-            if at_least and image.format == "JPEG":
+            if at_least and box is None and image.format == "JPEG":
                 image.draft(None, (at_least, at_least))
             image.load()
-            return _rgb(_upright(image))
+            whole = _rgb(_upright(image))
+            return whole if box is None else whole.crop((box[0], box[1], box[0] + box[2], box[1] + box[3]))
         except DataError:
             raise
         except MemoryError:
@@ -113,11 +119,16 @@ def thumbnail(
     format: Literal["webp", "jpeg"] = "webp",
     quality: int = 80,
     max_pixels: int = IMAGE_PIXELS,
+    box: Sequence[int] | None = None,
 ) -> bytes:
-    """The bytes of a small copy, at most `size` pixels a side, for a page or a report; never an enlarged one."""
+    """The bytes of a small copy, at most `size` pixels a side, for a page or a report; never an enlarged one.
+
+    Args:
+        box: see `open_image`.
+    """
     if not 8 <= size <= 2048:
         raise DataError(f"a thumbnail has between 8 and 2048 pixels a side, not {size}")
-    image = open_image(source, max_pixels=max_pixels, at_least=2 * size)
+    image = open_image(source, max_pixels=max_pixels, at_least=2 * size, box=box)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, format=format.upper(), quality=quality)

@@ -187,6 +187,14 @@ def has_boxes(collection: Collection) -> bool:
     return BOX in collection.columns and collection[BOX].type == BOX_TYPE
 
 
+def box_of(collection: Collection, row: int) -> list[int] | None:
+    """The part of its picture that an item is; None where items are whole pictures."""
+    if not has_boxes(collection):
+        return None
+    box: list[int] = collection[BOX][row].as_py()
+    return box
+
+
 def counts(collection: Collection) -> np.ndarray:
     """[n] how many regions each item has; the collection is `gridded`."""
     return np.asarray([len(regions) for regions in collection.values(COLUMN)], dtype=np.int64)

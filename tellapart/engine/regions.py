@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +14,16 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import PartError
 from tellapart.core.parts import make, parse_spec
 from tellapart.core.progress import Silence, Stages
+from tellapart.core.report import Table
 from tellapart.data.attributes import attributes_of, mentions
 from tellapart.data.regions import counts, crops, gridded
+from tellapart.engine.compatible import learns_from_regions
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData
 from tellapart.recipe import Recipe
 
 REGION, MENTION = "region", "mention"
-MOST_HEADS = 256
+MOST_HEADS, MOST_SHOWN = 256, 20
 FEWEST = 2
 
 
@@ -110,7 +113,8 @@ def assigned(strategy: Any, collection: Collection, vectors: dict[str, np.ndarra
     """The training pictures' regions as items with their texts: what a strategy of the trait `regions` has mapped.
 
     A region stands here if it has an attribute: `image` and `box`, `text` (what is said of it, sentences joined),
-    `attributes`, and split and groups of its picture, so that it is a collection of pairs for any recipe.
+    `attributes`, and split and groups of its picture; regions of one text have one `target`. It is a collection of
+    pairs for any recipe.
 
     Args:
         strategy: `Fitted.strategy`, with `assigned` [regions, attributes].
@@ -129,8 +133,38 @@ def assigned(strategy: Any, collection: Collection, vectors: dict[str, np.ndarra
     held = [[names[a] for a in np.flatnonzero(has[r])] for r in kept]
     said = [{one.attribute: one.text for one in told[item[r]]} for r in kept]
     texts = [". ".join(dict.fromkeys(words[a] for a in mine)) for words, mine in zip(said, held, strict=True)]
-    by = {"part": "regions"}
-    return made.take(kept).with_column("text", texts, by=by).with_column("attributes", held, by=by)
+    made = made.take(kept)
+    for name, values in (("text", texts), ("target", texts), ("attributes", held)):
+        made = made.with_column(name, values, by={"part": "regions"})
+    return made
+
+
+def keep_mapping(
+    collection: Collection, vectors: dict[str, np.ndarray], recipe: Recipe, fitted: Any, folder: Path
+) -> list[Table]:
+    """Write what a strategy has mapped into a folder, a collection; a table of it. Nothing for other strategies.
+
+    Args:
+        collection: with the column `split`.
+        fitted: the trained run; None where nothing was trained.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if not learns_from_regions(recipe) or fitted is None:
+        return []
+    rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
+    part, mine = collection.take(rows), {name: x[rows] for name, x in vectors.items()}
+    made = assigned(fitted.strategy, part, mine)
+    made.save(folder)
+    regions = Counter(name for held in made.values("attributes") for name in held)
+    pictures = Counter(one.attribute for held in mine[MENTION] for one in held)
+    shown = sorted(regions, key=lambda name: (-pictures[name], name))[:MOST_SHOWN]
+    note = (
+        f"{len(made):,} of {counts(gridded(part)).sum():,} regions of the training pictures have one of {len(regions)} "
+        f"attributes; they lie in {folder}, a collection of regions with their texts. An attribute that nearly all "
+        "regions have was not told apart: give more pictures, or train for more steps"
+    )
+    columns = ["attribute", "pictures", "regions a picture"]
+    return [Table("Regions", columns, [[n, pictures[n], regions[n] / pictures[n]] for n in shown], note)]
 
 
 def _inputs(

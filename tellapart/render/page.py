@@ -186,18 +186,20 @@ class _Pictures:
 
     def _source(self, id_: str, value: Any) -> str:
         if id_ not in self.made:
-            self.made[id_] = self._thumbnail(value) if len(self.made) < MOST_THUMBNAILS else ""
+            self.made[id_] = self._thumbnail(id_, value) if len(self.made) < MOST_THUMBNAILS else ""
         return self.made[id_]
 
-    def _thumbnail(self, value: Any) -> str:
+    def _thumbnail(self, id_: str, value: Any) -> str:
         from tellapart.data.images import image_source, thumbnail
+        from tellapart.data.regions import box_of
 
         assert self.collection is not None
         try:
             source = image_source(value, self.collection.root)
             if isinstance(source, Path) and self.collection.root is not None:
                 _must_lie_in(self.collection.root, source)
-            return _data("image/webp", thumbnail(source, size=THUMBNAIL_PIXELS))
+            box = box_of(self.collection, self.collection.row_of[id_])
+            return _data("image/webp", thumbnail(source, size=THUMBNAIL_PIXELS, box=box))
         except DataError:
             return ""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.data.regions import box_of
 from tellapart.server.limits import PICTURE_SIZES, PIXELS, THUMBNAIL_BYTES
 
 MEDIA_TYPE = "image/webp"
@@ -41,7 +42,7 @@ class Pictures:
             if (kept := self._kept.get((id_, size))) is not None:
                 self._kept.move_to_end((id_, size))
                 return kept
-        made = _shrunk(self.source(id_), size)
+        made = _shrunk(self.source(id_), size, box_of(self.collection, self.collection.row_of[id_]))
         with self._lock:
             self._bytes += len(made) - len(self._kept.pop((id_, size), b""))
             self._kept[id_, size] = made
@@ -75,7 +76,7 @@ def inside(root: Path | None, path: str) -> Path:
     return resolved
 
 
-def _shrunk(source: bytes | Path, size: int) -> bytes:
+def _shrunk(source: bytes | Path, size: int, box: list[int] | None) -> bytes:
     from tellapart.data.images import thumbnail
 
-    return thumbnail(source, size=size, quality=84, max_pixels=PIXELS)
+    return thumbnail(source, size=size, quality=84, max_pixels=PIXELS, box=box)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.core.report import Example, Examples, Report
 from tellapart.data import curate, read
 from tellapart.data.attributes import attributes_of, mentions
+from tellapart.data.images import open_image
 from tellapart.data.regions import MOST, boxes, counts, crops, fitted, grid, gridded
 from tellapart.engine.embed import items_of
+from tellapart.render import html
+from tellapart.server.pictures import Pictures
 
 from .conftest import encoded, noise
 
@@ -176,6 +182,23 @@ def test_crops_are_items_that_belong_to_their_picture(pictures):
     assert len({items.key(row) for row in range(len(made))}) == len(made)
     as_bytes = Collection.of({"id": ["b"], "image": [encoded(noise(0))]})
     assert items_of(crops(as_bytes), "image", "image").at(8).size == (32 - 21, 8)
+
+
+def test_regions_are_looked_at_and_shown_as_parts(pictures):
+    made = crops(read(pictures).take([0, 1]), side=2)
+    found = curate(made)
+    assert len(set(found.values("hash"))) == 8 and len(set(found.values("group"))) == 8
+    again = curate(made, cache=pictures.parent / "cache")
+    moved = made.with_column("box", pa.array([[0, 0, 4, 4]] * 8, made["box"].type))
+    assert again.values("hash") == found.values("hash")
+    assert len(set(curate(moved, cache=pictures.parent / "cache").values("hash"))) == 2
+    whole = items_of(read(pictures), "image", "image").at(0)
+    part = open_image(pictures / made.values("image")[0], box=made.values("box")[0])
+    assert part.tobytes() == whole.crop((0, 0, 16, 12)).tobytes()
+    shown = Image.open(io.BytesIO(Pictures(made, "image").thumbnail(made.ids[3], 384)))
+    assert shown.size == (16, 12)
+    report = Report("x", [Examples("y", [Example([made.ids[3]], "z")])])
+    assert "data:image/webp" in html(report, made)
 
 
 def test_what_has_no_regions_is_refused():

@@ -13,13 +13,17 @@ from PIL import Image
 from tellapart.core.collection import Collection
 from tellapart.core.errors import PartError
 from tellapart.core.parts import make
+from tellapart.core.report import Table
+from tellapart.data.given import completed
 from tellapart.data.regions import crops
+from tellapart.data.sources import read
 from tellapart.engine.compatible import check_together, learns_from_regions
 from tellapart.engine.fit import fit
 from tellapart.engine.inputs import Opened
 from tellapart.engine.prepare import features, train_data
 from tellapart.engine.regions import MENTION, MOST_HEADS, REGION, Mention, assigned, attribute_names
 from tellapart.recipe import Recipe
+from tellapart.run import run
 
 SMALL = Recipe(image="colour-histogram", head="linear-head(dim=8)", epochs=4, batch_size=16, strategy="villa")
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "yellow": (250, 250, 0)}
@@ -100,12 +104,32 @@ def test_what_is_mapped_is_where_it_is(tmp_path: Path) -> None:
         for held, text in zip(found.values("attributes"), found.values("text"), strict=True)
         for name in held
     )
+    assert found.values("target") == found.values("text")
     assert found.provenance("text") == {"part": "regions"} and set(found.values("split")) == {"train"}
     assert found.sides().document.column == "image" and len(crops(made)) == 96
     with torch.no_grad():
         fitted.strategy.assigned.zero_()
     with pytest.raises(PartError, match="no region was given"):
         assigned(fitted.strategy, made, vectors)
+
+
+def test_a_run_leaves_its_mapping_as_a_collection(tmp_path: Path) -> None:
+    made, out = flags(), tmp_path / "run"
+    made = Collection(made.table.drop_columns(["split", "of"]))
+    report = run(made, recipe=SMALL.but(epochs=60), out=out, cache=tmp_path / "cache")
+    (table,) = [b for b in report.blocks if isinstance(b, Table) and b.title == "Regions"]
+    assert [row[0] for row in sorted(table.rows)] == sorted(COLOURS)
+    held = read(out / "regions")
+    train = [
+        i for i, s in zip(made.ids, Collection.open(out / "collection").values("split"), strict=True) if s == "train"
+    ]
+    assert set(held.values("of")) == set(train)
+    assert sum(row[1] * row[2] for row in table.rows) == pytest.approx(sum(map(len, held.values("attributes"))))
+    split = completed(held, seed=0)
+    parts = {of: {s for o, s in zip(split.values("of"), split.values("split"), strict=True) if o == of} for of in train}
+    assert all(len(p) == 1 for p in parts.values()), "regions of one picture lie on two sides of a split"
+    run(made, recipe=SMALL.but(strategy="two-tower"), out=out, cache=tmp_path / "cache")
+    assert not (out / "regions").exists()
 
 
 def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ class Adameow(nn.Module):
         temperature: the authors' are 0.4 to 0.9.
         width: of the network; theirs is 16. A step holds n x m x width numbers.
 
-    When to use: as `meow`, where clusters would cut across what is searched for.
+    When to use: to try beside `meow` on the same data, where clusters would cut across what is searched for. What is
+    hard to tell apart need not be of one kind: look at the evidence first.
 
     Relations: `meow` weighs by clusters and adds prototypes; `drop-near-positive` leaves out by a margin instead.
     """

@@ -20,7 +20,7 @@ from tellapart.core.relation import Keys
 from tellapart.engine.embed import Items
 from tellapart.engine.tune import lora, low_rank_layers
 
-TOKENS_A_RUN = 2048
+TOKENS_OF_A_RUN, MOST_A_RUN = 64, 64
 
 
 class Inputs(ABC):
@@ -195,7 +195,8 @@ class Encoder(nn.Module):
     """The network of an encoder part, called with one tensor.
 
     Token numbers and mask come side by side, [n, 2, longest]. Items of about one length then go through the network
-    together, cut at the longest of them: padding would cost as much as what is read, and changes no vector.
+    together, cut at the longest of them: padding would cost as much as what is read, and changes no vector. (Not on an
+    accelerator, where a run more costs more than padding.)
 
     Args:
         several: the network takes token numbers and mask.
@@ -210,6 +211,8 @@ class Encoder(nn.Module):
         if not self.several:
             whole: Tensor = self.network(x)
             return whole
+        if x.device.type != "cpu":
+            return torch.as_tensor(self.network(*x.unbind(1)))
         lengths = x[:, -1].sum(1)
         order = lengths.argsort(stable=True)
         parts = []
@@ -219,13 +222,22 @@ class Encoder(nn.Module):
 
 
 def _rows_a_run(lengths: list[int]) -> list[int]:
-    """How many consecutive items go together: as many as have so many tokens with padding, at least one."""
-    runs = [0]
-    for length in lengths:
-        if runs[-1] and (runs[-1] + 1) * length > TOKENS_A_RUN:
-            runs.append(0)
-        runs[-1] += 1
-    return runs
+    """How many consecutive items of rising length go together: the cut with the fewest tokens, padding included.
+
+    A run costs as much as `TOKENS_OF_A_RUN` more.
+    """
+    n = len(lengths)
+    least, start = [0] * (n + 1), [0] * (n + 1)
+    for stop in range(1, n + 1):
+        first = range(max(0, stop - MOST_A_RUN), stop)
+        costs = [least[i] + (stop - i) * lengths[stop - 1] + TOKENS_OF_A_RUN for i in first]
+        least[stop] = min(costs)
+        start[stop] = first[costs.index(least[stop])]
+    runs, stop = [], n
+    while stop:
+        runs.append(stop - start[stop])
+        stop = start[stop]
+    return runs[::-1]
 
 
 @dataclass(frozen=True)

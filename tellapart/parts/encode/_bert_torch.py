@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tellapart.core.maths import unit
 
-
 STEPS = 65_536
 
 
@@ -98,7 +97,7 @@ class Dropout(nn.Module):
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, dropout: Dropout) -> Tensor:
-    """[n, heads, t, d] of what each token hears of those that are kept; no kernel of a CPU drops out while it does so."""
+    """[n, heads, t, d] of what each token hears of those that are kept; on a CPU no kernel drops out by itself."""
     if not dropout.training or q.device.type != "cpu":
         rate = dropout.rate if dropout.training else 0.0
         return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=keep, dropout_p=rate)

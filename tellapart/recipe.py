@@ -15,8 +15,9 @@ from tellapart.core.parts import card_of, chain_cards, check_options, parse_spec
 from tellapart.core.version import VERSION
 
 PART_FIELDS = {
-    "image": "encode", "text": "encode", "head": "encode", "objective": "objective", "relate": "relate",
-    "sample": "sample", "augment": "augment", "strategy": "strategy", "index": "index", "rank": "rank",
+    "image": "encode", "text": "encode", "series": "encode", "head": "encode", "objective": "objective",
+    "relate": "relate", "sample": "sample", "augment": "augment", "strategy": "strategy", "index": "index",
+    "rank": "rank",
 }  # fmt: skip
 
 
@@ -24,7 +25,7 @@ class Recipe(BaseModel):
     """What a run does. Fields that name parts take `name`, `name(option=value)` or a chain `a|b`; "" is none.
 
     Attributes:
-        image, text: encoders of the two modalities.
+        image, text, series: encoders of the three modalities.
         head: the trained map from their features to the shared space.
         tune: what is trained. `none`: nothing, the vectors of the one encoder are compared as they are; `head`: the
             head on frozen features; `lora`: low-rank additions to the encoder's linear maps too; `full`: the whole
@@ -41,6 +42,7 @@ class Recipe(BaseModel):
 
     image: str = "lite0"
     text: str = "minilm"
+    series: str = "rocket"
     head: str = "linear-head"
     tune: Literal["none", "head", "lora", "full"] = "head"
     objective: str = "infonce"

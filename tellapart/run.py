@@ -209,7 +209,10 @@ def write_report(report: Report, out: Path, collection: Collection | None = None
 def _recipes(collection: Collection, given: Recipe | None) -> dict[str, Recipe]:
     """What is trained, by name; the plain baseline is always among it."""
     if given is not None:
-        return {"plain InfoNCE": PLAIN.but(image=given.image, text=given.text), "this recipe": given}
+        return {
+            "plain InfoNCE": PLAIN.but(image=given.image, text=given.text, series=given.series),
+            "this recipe": given,
+        }
     frozen = {UNTRAINED: FROZEN} if collection.sides().comparable else {}
     closed = {} if collection.sides().same_space else {"canonical correlation": CLOSED_FORM}
     return {**frozen, "plain InfoNCE": PLAIN, **closed}

@@ -24,12 +24,15 @@ WIDTH = 24
 
 
 def items(modality: str) -> list[Any]:
-    """Items of unlike sizes, among them an empty text and a picture of a single pixel."""
+    """Items of unlike sizes, among them an empty text, a picture of a single pixel and a window of two steps."""
     if modality == "text":
         return list(TEXTS)
+    rng = np.random.default_rng(0)
+    if modality == "series":
+        sizes = [(3, 57), (1, 100), (6, 128), (3, 300), (3, 2), (2, 40)]
+        return [rng.normal(size=size).astype(np.float32).cumsum(1) for size in sizes]
     from PIL import Image
 
-    rng = np.random.default_rng(0)
     sizes = [(31, 57), (64, 64), (1, 1), (300, 120), (40, 40)]
     return [Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in sizes]
 

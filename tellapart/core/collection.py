@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tellapart.core.errors import DataError, near
 from tellapart.core.files import placed
 
-Modality = Literal["image", "text"]
+Modality = Literal["image", "text", "series"]
 
 ID = "id"
 FILE = "collection.arrow"
@@ -49,8 +49,11 @@ class Sides:
 
     @property
     def comparable(self) -> bool:
-        """Whether one encoder makes the vectors of both sides, so that they can be compared before any training."""
-        return self.query.modality == self.document.modality
+        """Whether one encoder makes the vectors of both sides, so that they can be compared before any training.
+
+        Two sensors are not: what they measure, and how many channels they have, is not the same.
+        """
+        return self.query.modality == self.document.modality and (self.query.modality != "series" or self.same_space)
 
     @property
     def same_space(self) -> bool:
@@ -58,12 +61,22 @@ class Sides:
         return self.query == self.document
 
 
+_ALONE = (Side("image", "image"), Side("text", "text"), Side("series", "series"))
+_PAIRS = (
+    (Side("anchor", "text"), Side("positive", "text")),
+    (Side("text", "text"), Side("image", "image")),
+    (Side("series", "series"), Side("other_series", "series")),
+    (Side("text", "text"), Side("series", "series")),
+)
+
+
 class Collection:
     """An immutable table of items.
 
     Columns that mean something: `id` (unique, stable, str), `image` (a path relative to `root`, or bytes), `text`,
-    `anchor` / `positive` / `negative`, `label`, `score`, `hash` (content), `group` (duplicate group, int64),
-    `concept` (what a split must not cut), `split` (`train`, `validation` or `test`). Others are kept for filters.
+    `series` / `other_series` (windows of a recording: a path of an .npy file, or its bytes), `anchor` / `positive` /
+    `negative`, `label`, `score`, `hash` (content), `group` (duplicate group, int64), `concept` (what a split must not
+    cut), `split` (`train`, `validation` or `test`). Others are kept for filters.
 
     Args:
         table: with a column `id` of unique strings.
@@ -216,17 +229,16 @@ class Collection:
             DataError: when no pair and no label can be made out.
         """
         has = set(self.columns)
-        if {"anchor", "positive"} <= has:
-            return Sides(Side("anchor", "text"), Side("positive", "text"), "target" if "target" in has else None)
-        if {"image", "text"} <= has:
-            return Sides(Side("text", "text"), Side("image", "image"), "target" if "target" in has else None)
-        for column, modality in (("image", "image"), ("text", "text")):
-            if column in has and "label" in has:
-                side = Side(column, modality)  # type: ignore[arg-type]
+        target = "target" if "target" in has else None
+        for query, document in _PAIRS:
+            if {query.column, document.column} <= has:
+                return Sides(query, document, target)
+        for side in _ALONE:
+            if side.column in has and "label" in has:
                 return Sides(side, side, "label")
         raise DataError(
-            "cannot tell what is searched with what: give `image` and `text`, `anchor` and `positive`, "
-            f"or `image` or `text` with `label`. The columns are {', '.join(self.columns)}"
+            "cannot tell what is searched with what: give `image` and `text`, `anchor` and `positive`, `series` and "
+            f"`other_series`, or `image`, `text` or `series` with `label`. The columns are {', '.join(self.columns)}"
         )
 
     def save(self, folder: str | Path) -> Path:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as pt
 
 from tellapart.core.errors import DataError
-from tellapart.data.columns import ALIASES, LISTS, plain
+from tellapart.data.columns import ALIASES, LISTS, WINDOWS, plain
 
 ROWS = 4096
 ROWS_WITH_BYTES = 64
-NESTED_ROLES = {"image", "text", "alternatives", *LISTS}
+NESTED_ROLES = {"image", "text", "alternatives", *LISTS, *WINDOWS}
 
 
 def rows_a_batch(schema: pa.Schema) -> int:
@@ -22,11 +22,17 @@ def rows_a_batch(schema: pa.Schema) -> int:
     return ROWS_WITH_BYTES if any(_holds_bytes(f.type) for f in schema) else ROWS
 
 
-def rows(batch: pa.RecordBatch, classes: Mapping[str, list[str]]) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; columns of class numbers as the names that `classes` gives them."""
+def rows(
+    batch: pa.RecordBatch, classes: Mapping[str, list[str]], asked: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """The rows of a batch; columns of class numbers as the names that `classes` gives them.
+
+    Args:
+        asked: columns that a caller gave a role, which are kept whatever they hold.
+    """
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        kept = _simple(name, column)
+        kept = _simple(name, column, asked=name in asked)
         if kept is not None:
             columns[name] = kept.to_pylist()
     for name, names in classes.items():
@@ -68,7 +74,7 @@ def _holds_bytes(type_: pa.DataType) -> bool:
     )
 
 
-def _simple(name: str, column: pa.Array) -> pa.Array | None:
+def _simple(name: str, column: pa.Array, *, asked: bool = False) -> pa.Array | None:
     """A column whose values become plain ones; None for a nested one that no role could take."""
     type_ = column.type
     if isinstance(type_, pa.ExtensionType):
@@ -77,7 +83,7 @@ def _simple(name: str, column: pa.Array) -> pa.Array | None:
         column, type_ = column.dictionary_decode(), type_.value_type
     if pt.is_nested(type_) or _holds_bytes(type_):
         roles = {role for role, aliases in ALIASES.items() if plain(name) in (role, *aliases)}
-        return column if roles & NESTED_ROLES else None
+        return column if asked or roles & NESTED_ROLES else None
     known = (
         pt.is_string,
         pt.is_large_string,

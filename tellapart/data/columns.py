@@ -11,7 +11,7 @@ from tellapart.core.errors import DataError, near
 from tellapart.data.images import SUFFIXES
 from tellapart.data.limits import COLUMNS, NAME_CHARS
 
-Kind = Literal["image", "pair", "text"]
+Kind = Literal["image", "pair", "series", "text"]
 
 # The name itself first; then what others call it.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -32,8 +32,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "alternatives": (),
     "regions": ("boxes", "bboxes", "objects"),
     "attributes": ("tags",),
+    "series": ("time_series", "timeseries"),
+    "other_series": ("series_2", "series2"),
 }  # fmt: skip
 LISTS = ("regions", "attributes")
+WINDOWS = ("series", "other_series")
 DERIVED = ("hash", "group", "near", "link")
 MORE_NEGATIVES = re.compile(r"^negative_[1-9]\d*$")
 SPLITS = {
@@ -50,7 +53,7 @@ class Roles:
     """Which source column plays which role.
 
     Attributes:
-        kind: what an item is: a picture, a pair of texts, one text.
+        kind: what an item is: a picture, a pair of texts, a window of a recording or two, one text.
         of: role -> source column.
         filters: source columns kept under their own (or a new) name, never taken as input: source -> name.
     """
@@ -80,13 +83,19 @@ def split_of(name: str, *, first_word: bool = False) -> str:
 
 
 def roles(
-    names: Iterable[str], source: str, given: Mapping[str, str] | None = None, *, nested: Collection[str] = ()
+    names: Iterable[str],
+    source: str,
+    given: Mapping[str, str] | None = None,
+    *,
+    nested: Collection[str] = (),
+    windows: Collection[str] = (),
 ) -> Roles:
     """What the columns mean.
 
     Args:
         given: role -> source column, as a caller said it; wins over names.
         nested: columns that hold lists or records; no other is taken for `regions` or `attributes` by its name.
+        windows: columns that could hold windows of recordings; no other is taken for `series` by its name.
 
     Raises:
         DataError: no column that an item could be made of, two that could be the same, repeated or empty names; the
@@ -105,7 +114,8 @@ def roles(
     for role, aliases in ALIASES.items():
         if role in of:
             continue
-        free = [n for n in names if n not in of.values() and (role not in LISTS or n in nested)]
+        able = nested if role in LISTS else windows if role in WINDOWS else names
+        free = [n for n in names if n not in of.values() and n in able]
         exact = [n for n in free if plain(n) == role]
         also = [n for n in free if plain(n) in aliases]
         if exact or len(also) == 1:
@@ -156,6 +166,13 @@ def _kind(of: dict[str, str], doubtful: dict[str, list[str]], names: list[str], 
         return "image"
     if pair:
         return "pair"
+    if "series" in of or "series" in doubtful:
+        return "series"
+    if "other_series" in of:
+        raise DataError(
+            f"{source} has {of['other_series']!r} (other_series), the second sensor of each window, but no `series` "
+            f"beside it. Name the first one so, or say {_said('series', 'ITS NAME')}"
+        )
     if "text" in of or "text" in doubtful:
         return "text"
     for one, other in (("anchor", "positive"), ("positive", "anchor")):
@@ -166,7 +183,8 @@ def _kind(of: dict[str, str], doubtful: dict[str, list[str]], names: list[str], 
             )
     raise DataError(
         f"cannot tell what the items of {source} are: give a column `image` (paths of pictures) with `text` or "
-        f"`label`, a pair `anchor` and `positive`, or `text` with `label`. The columns are {', '.join(names[:20])}"
+        f"`label`, a pair `anchor` and `positive`, `series` (windows of recordings: .npy files or lists of numbers) "
+        f"with `other_series` or `label`, or `text` with `label`. The columns are {', '.join(names[:20])}"
         f"{', …' if len(names) > 20 else ''}"
     )
 
@@ -180,6 +198,7 @@ def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:
     own = {
         "image": {"image", "text", "alternatives", *LISTS},
         "pair": {"anchor", "positive", "negative"},
+        "series": {*WINDOWS, "text"},
         "text": {"text", "alternatives"},
     }
     return always | own[kind]

@@ -21,7 +21,8 @@ from tellapart.data.images import image_source
 from tellapart.data.provenance import about, with_about
 from tellapart.data.spool import write_words
 
-SEEN = ("image", "box", "positive", "text", "anchor", "target")
+SEEN = ("image", "series", "other_series", "box", "positive", "text", "anchor", "target")
+FILES = ("image", "series", "other_series")
 FOUND = ("hash", "group", "near", "link", "target")
 LIBRARIES = ("pillow", "imagehash", "datasketch", "scipy", "numpy")
 ROWS = 1024
@@ -66,7 +67,7 @@ def once(
 
 
 def key(collection: Collection, rules: Mapping[str, Any]) -> str:
-    """A hash of ids, texts and the bytes of the pictures; of the rules; and of the versions that decide."""
+    """A hash of ids, texts and the bytes of the pictures and windows; of the rules; and of the versions that decide."""
     digest = hashlib.sha256(json.dumps([VERSION, _versions(), rules], sort_keys=True, default=str).encode())
     picture = functools.partial(_picture, root=collection.root)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -74,7 +75,7 @@ def key(collection: Collection, rules: Mapping[str, Any]) -> str:
             digest.update(f"\x1d{name}\x1d".encode())
             for start in range(0, len(collection), ROWS):
                 values = collection[name].slice(start, ROWS).to_pylist()
-                if name == "image":
+                if name in FILES:
                     digest.update(b"".join(pool.map(picture, values)))
                 else:
                     digest.update(json.dumps(values, default=str).encode())

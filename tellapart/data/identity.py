@@ -19,6 +19,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import installed, require
 from tellapart.core.progress import Progress
+from tellapart.data.columns import WINDOWS
 from tellapart.data.curated import once
 from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
@@ -27,6 +28,7 @@ from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shin
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 from tellapart.data.regions import box_of
+from tellapart.data.series import open_series, series_source
 
 # To be raised whenever the code below gives other groups for the same items: results are kept under it.
 RULE = 1
@@ -108,11 +110,14 @@ def _curated(
     if "image" in collection.columns:
         collection, kept, hashes, found = _by_pictures(collection, progress, notes)
         embeddings = embeddings[kept] if embeddings is not None else None
+    elif (window := next((c for c in reversed(WINDOWS) if c in collection.columns), None)) is not None:
+        collection, kept, hashes, found = _by_windows(collection, window, notes)
+        embeddings = embeddings[kept] if embeddings is not None else None
     else:
         column = next((c for c in ("positive", "text") if c in collection.columns), None)
         if column is None:
             raise DataError(
-                f"nothing to tell items apart by: give image, text or positive, not only {collection.columns}"
+                f"nothing to tell items apart by: give image, text, positive or series, not only {collection.columns}"
             )
         hashes, found = _by_texts(collection.values(column), progress, notes)
     if embeddings is not None:
@@ -216,6 +221,42 @@ def _by_pictures(
     return collection, kept, hashes, found
 
 
+def window_hash(window: np.ndarray) -> str:
+    """32 hex digits of shape and values of a window [channels, steps] float32, whatever file they came from."""
+    return hashlib.sha256(f"{window.shape}:".encode() + window.tobytes()).hexdigest()[:32]
+
+
+def _by_windows(
+    collection: Collection, column: str, notes: list[str]
+) -> tuple[Collection, np.ndarray, list[str], list[Links]]:
+    """Equal windows alone: how unlike two recordings of one event may be, nothing here knows."""
+    problems, kept = Problems(PROBLEMS), []
+    names = [name for name in WINDOWS if name in collection.columns]
+    hashes: dict[str, list[str]] = {name: [] for name in names}
+    for row in range(len(collection)):
+        values = {name: collection[name][row].as_py() for name in names}
+        try:
+            held = {n: window_hash(open_series(series_source(v, collection.root))) for n, v in values.items()}
+        except DataError as error:
+            place = next((v for v in values.values() if isinstance(v, str)), "")
+            problems.add(str(collection.ids[row]), place, str(error))
+            continue
+        kept.append(row)
+        for name in names:
+            hashes[name].append(held[name])
+    if len(kept) < len(collection):
+        collection = collection.take(kept).with_problems(problems.rows())
+        refuse_if_empty(len(kept), problems, "the collection", "Give windows that can be opened.")
+    notes.append(
+        "only equal windows count as duplicates: name in `concept` what a split must not cut, as the recording"
+    )
+    first = hashes[names[0]]
+    if names[0] != column and "target" not in collection.columns and len({*first}) < len(first):
+        notes.append(f"{len(first) - len({*first})} windows of {names[0]} repeat another: items with one are positive")
+        collection = collection.with_column("target", pa.array(first), by={"part": "curate", "column": names[0]})
+    return collection, np.asarray(kept, np.int64), hashes[column], [_equal(hashes[column])]
+
+
 def _by_texts(texts: Sequence[str], progress: Progress | None, notes: list[str]) -> tuple[list[str], list[Links]]:
     plain = [normal(t) for t in texts]
     hashes = [text_hash(t) for t in texts]
@@ -272,7 +313,8 @@ def _link_column(collection: Collection, groups: Groups) -> pa.Array:
 
 def _with_target(collection: Collection, notes: list[str]) -> Collection:
     """Several answers of one query are all positive: they get one `target` where none was given."""
-    column = "anchor" if "anchor" in collection.columns else "text" if "image" in collection.columns else ""
+    several = {"image", *WINDOWS} & {*collection.columns}
+    column = "anchor" if "anchor" in collection.columns else "text" if several else ""
     if column not in collection.columns or "target" in collection.columns:
         return collection
     keys = [text_hash(t) for t in collection.values(column)]

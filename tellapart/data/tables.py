@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
-from tellapart.data.columns import MORE_NEGATIVES, Roles, looks_like_pictures, roles, split_of
+from tellapart.data.columns import MORE_NEGATIVES, WINDOWS, Roles, looks_like_pictures, roles, split_of
 from tellapart.data.images import Header, probe
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, TEXT_CHARS, size_words
 from tellapart.data.paths import below
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 from tellapart.data.regions import REGION_TYPE, boxes, fitted
+from tellapart.data.series import Shapes, may_be_window, open_series, packed, series_source
 from tellapart.data.spool import Spool
 
 Row = tuple[str, dict[str, Any]]
@@ -30,7 +31,10 @@ Row = tuple[str, dict[str, Any]]
 THREADS = 8
 ATTRIBUTES = 1000
 LIST_TYPES = {"regions": REGION_TYPE, "attributes": pa.list_(pa.string())}
-ADVICE = "Give rows with `image` and `text` or `label`, `anchor` and `positive`, or `text` and `label`."
+ADVICE = (
+    "Give rows with `image` and `text` or `label`, `anchor` and `positive`, `series` and `other_series` or `label`, or "
+    "`text` and `label`."
+)
 
 
 @dataclass
@@ -43,6 +47,7 @@ class _State:
     image_bytes: bool
     alternatives: bool
     spool: Spool
+    windows: dict[str, Shapes]
     seen: dict[str, int] = field(default_factory=dict)
     types: dict[str, set[type]] = field(default_factory=dict)
     misnamed: list[str] = field(default_factory=list)
@@ -90,7 +95,9 @@ def collect(
                 if not names and not block:
                     continue
                 nested = {n for _, row in block for n, v in row.items() if isinstance(v, list | dict)}
-                state = _begin(block, roles(names, source, columns, nested=nested), root, problems, spool)
+                windows = {n for _, row in block for n, v in row.items() if may_be_window(v)}
+                found = roles(names, source, columns, nested=nested, windows=windows)
+                state = _begin(block, found, root, problems, spool)
             _take(block, state, dropped)
             done += len(block)
             if progress is not None:
@@ -122,7 +129,12 @@ def _begin(block: list[Row], found: Roles, root: Path, problems: Problems, spool
     as_bytes = any(isinstance(v, bytes) or (isinstance(v, dict) and isinstance(v.get("bytes"), bytes)) for v in images)
     texts = [row.get(found.of["text"]) for _, row in block] if "text" in found.of else []
     alternatives = "alternatives" in found.of or any(isinstance(v, list) for v in texts)
-    return _State(found, root, problems, as_bytes, alternatives, spool)
+    windows = {
+        role: Shapes(as_bytes=not all(isinstance(row.get(found.of[role]), str | None) for _, row in block))
+        for role in WINDOWS
+        if role in found.of
+    }
+    return _State(found, root, problems, as_bytes, alternatives, spool, windows)
 
 
 def _take(block: list[Row], state: _State, dropped: set[str]) -> None:
@@ -139,6 +151,8 @@ def _take(block: list[Row], state: _State, dropped: set[str]) -> None:
         places.append(place)
     if "image" in state.roles.of:
         rows = _with_pictures(rows, places, state)
+    if state.windows:
+        rows = _with_windows(rows, places, state)
     if not rows:
         return
     for made in rows:
@@ -173,6 +187,8 @@ def _row(row: dict[str, Any], state: _State) -> dict[str, Any]:
             made[role] = boxes(value, column)
         elif role == "attributes":
             made[role] = _attributes(value, column)
+        elif role in WINDOWS:
+            made[role] = _window(value, column)
         elif role == "score":
             made[role] = _score(value, column)
         elif role == "split":
@@ -221,6 +237,22 @@ def _picture(value: Any, column: str) -> Any:
     if not isinstance(value, str):
         raise DataError(f"{column} holds {_type(value)}, not a path or the bytes of a picture")
     return value
+
+
+def _window(value: Any, column: str) -> bytes | str:
+    """A window as the path of its file or as the bytes of one; lists of numbers are written as such."""
+    if isinstance(value, dict):
+        value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise DataError(f"empty {column}")
+    if isinstance(value, str):
+        return _unicode(value.strip(), column)
+    if isinstance(value, bytes):
+        return value
+    try:
+        return packed(value)
+    except DataError as error:
+        raise DataError(f"{error} ({column})") from None
 
 
 def _score(value: Any, column: str) -> float | None:
@@ -284,6 +316,35 @@ def _filter(value: Any, name: str, state: _State) -> str | None:
     return text.encode("utf-8", "replace").decode()[:TEXT_CHARS]
 
 
+def _with_windows(rows: list[dict[str, Any]], places: list[str], state: _State) -> list[dict[str, Any]]:
+    """The rows whose windows can be opened, each with as many channels as the first."""
+    kept = []
+    for made, place in zip(rows, places, strict=True):
+        name = next((made[r] for r in state.windows if isinstance(made[r], str)), "")
+        try:
+            found = {role: _opened(made[role], shapes, state.root) for role, shapes in state.windows.items()}
+            for role, shapes in state.windows.items():
+                shapes.check(found[role][1])
+        except DataError as error:
+            state.problems.add(made.get("id") or name, place, str(error))
+            continue
+        for role, shapes in state.windows.items():
+            made[role] = found[role][0]
+            shapes.take(found[role][1])
+        kept.append(made)
+    return kept
+
+
+def _opened(value: bytes | str, shapes: Shapes, root: Path) -> tuple[bytes | str, tuple[int, int]]:
+    """A window as it is kept, and its channels and steps."""
+    if isinstance(value, str):
+        value = below(root, value)
+    elif not shapes.as_bytes:
+        raise DataError("numbers in the table, and the first windows are in files: give all of them in one way")
+    window = open_series(series_source(value, root))
+    return packed(window) if shapes.as_bytes and isinstance(value, str) else value, window.shape
+
+
 def _with_pictures(rows: list[dict[str, Any]], places: list[str], state: _State) -> list[dict[str, Any]]:
     def look(made: dict[str, Any]) -> Header | DataError:
         try:
@@ -318,16 +379,18 @@ def _with_pictures(rows: list[dict[str, Any]], places: list[str], state: _State)
 
 
 def _id(made: dict[str, Any], state: _State) -> str:
-    """The id given, the path of the picture, or a hash of the content; a repeated one is numbered in order."""
+    """The id given, the path of the picture or of the window, or a hash of the content; repeated ones are numbered."""
     given = made.get("id")
     name: str
     if given:
         name = given
     elif isinstance(made.get("image"), str):
         name = made["image"]
+    elif isinstance(made.get("series"), str):
+        name = made["series"]
     else:
         digest = hashlib.sha256()
-        for role in ("image", "text", "anchor", "positive", "negative", "label"):
+        for role in ("image", *WINDOWS, "text", "anchor", "positive", "negative", "label"):
             value = made.get(role)
             if value is not None:
                 digest.update(
@@ -351,6 +414,8 @@ def _schema(state: _State) -> pa.Schema:
     for role in state.roles.of:
         if role == "image":
             fields.append(pa.field(role, pa.large_binary() if state.image_bytes else pa.string()))
+        elif role in WINDOWS:
+            fields.append(pa.field(role, pa.large_binary() if state.windows[role].as_bytes else pa.string()))
         elif role == "score":
             fields.append(pa.field(role, pa.float64()))
         elif role in LIST_TYPES:
@@ -415,6 +480,8 @@ def _notes(state: _State) -> Iterator[str] | list[str]:
         notes.append(f"left out, because they hold lists or records: {', '.join(nested)}")
     if state.later:
         notes.append(f"left out, because they first appear after the first rows: {', '.join(sorted(state.later)[:20])}")
+    for role, shapes in state.windows.items():
+        notes.append(f"{state.roles.of[role]}: {shapes.words()}")
     if state.misnamed:
         notes.append(f"{len(state.misnamed)} pictures have a name that promises another format: {state.misnamed[0]}")
     if state.repeated:

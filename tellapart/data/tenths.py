@@ -18,7 +18,7 @@ def with_tenths(collection: Collection) -> Collection:
     since their score is of the pair, and so does a collection with fewer than two scores.
     """
     has = set(collection.columns)
-    one = len(has & {"image", "text"}) == 1 and not {"anchor", "label", "target"} & has
+    one = len(has & {"image", "text", "series"}) == 1 and not {"anchor", "label", "other_series", "target"} & has
     if not one or "score" not in has:
         return collection
     scores = np.asarray(collection.values("score"), dtype=np.float64)

@@ -27,9 +27,9 @@ def model_card(
     lines = [
         "---", "library_name: tellapart", "tags: [tellapart, embeddings, retrieval]", "---", "",
         "# A tellapart model", "",
-        f"It is searched with {sides.query.modality}s (column `{sides.query.column}`) and finds "
-        f"{sides.document.modality}s (column `{sides.document.column}`). Vectors have {dim} numbers and unit length; "
-        f"similarity is their dot product. Written by tellapart {VERSION}.", "",
+        f"It is searched with {_several(sides.query.modality)} (column `{sides.query.column}`) and finds "
+        f"{_several(sides.document.modality)} (column `{sides.document.column}`). Vectors have {dim} numbers and unit "
+        f"length; similarity is their dot product. Written by tellapart {VERSION}.", "",
         "```python", "from tellapart.engine.model import Model", "",
         "model = Model.load(\"this folder\")", "q = model.encode_query([...])", "d = model.encode_document([...])",
         "scores = model.similarity(q, d)", "```", "",
@@ -42,8 +42,12 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
+def _several(modality: str) -> str:
+    return "windows of recordings" if modality == "series" else f"{modality}s"
+
+
 def _cards(name: str, value: Any) -> tuple[Card, ...]:
-    shape = "encode" if name in ("image", "text", "head") else name
+    shape = "encode" if name in ("image", "text", "series", "head") else name
     if shape not in SHAPES or not isinstance(value, str):
         return ()
     try:

@@ -92,7 +92,8 @@ def sides_of(collection: Collection) -> dict[str, Side]:
 
 def encoder_of(side: Side, recipe: Recipe) -> str:
     """The encoder that a recipe names for a side."""
-    return recipe.image if side.modality == "image" else recipe.text
+    spec: str = getattr(recipe, side.modality)
+    return spec
 
 
 def word_chain(recipe: Recipe) -> str:
@@ -122,7 +123,10 @@ def _check_altered(collection: Collection, recipe: Recipe) -> None:
 
 def _check_tuning(collection: Collection, recipe: Recipe) -> None:
     if recipe.tune == "none" and not collection.sides().comparable:
-        raise PartError("tune=none compares the vectors of one encoder, and these two sides have one each: tune=head")
+        raise PartError(
+            "tune=none compares the vectors of one encoder, and these two sides have one each, or are two sensors, "
+            "which no encoder compares untrained: tune=head"
+        )
     if recipe.tune in ("none", "head"):
         return
     for modality, spec in {side.modality: encoder_of(side, recipe) for side in sides_of(collection).values()}.items():
@@ -130,7 +134,8 @@ def _check_tuning(collection: Collection, recipe: Recipe) -> None:
         usual = Recipe.model_fields[modality].default
         part = make("encode", spec) if "trainable" in card.traits else None
         if part is None or not hasattr(part, "save"):
-            raise PartError(f"{card.name} cannot be tuned; use {modality}={usual}, or tune=head")
+            other = f"use {modality}={usual}, or tune=head" if modality != "series" else "use tune=head"
+            raise PartError(f"{card.name} cannot be tuned; {other}")
         if recipe.tune == "lora":
             from tellapart.engine.tune import lora, low_rank_layers
 

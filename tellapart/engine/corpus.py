@@ -103,7 +103,7 @@ def open_corpus(
     if documents is None:
         return None
     side = documents.sides().document
-    spec = recipe.image if side.modality == "image" else recipe.text
+    spec = getattr(recipe, side.modality)
     encoder = encoder or make("encode", spec)
     with (stages or Silence()).stage(f"embed {len(documents):,} documents with {parse_spec(spec)[0]}") as told:
         return Corpus(documents, embed(documents, side.column, encoder, cache=cache, progress=told), cache)

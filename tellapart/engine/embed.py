@@ -46,7 +46,7 @@ def embed(
     not at all, so that a call killed anywhere goes on where it was and ends with the same bits.
 
     Args:
-        column: texts, or pictures as bytes or as paths relative to the collection's root.
+        column: texts, or pictures or windows of recordings as bytes or as paths relative to the collection's root.
         encoder: a part of shape `encode` and trait `frozen`.
         cache: a folder, which any number of collections, encoders and processes may share.
         progress: called with (items done, items).
@@ -112,8 +112,8 @@ class _Chosen(Sequence[Any]):
 
 
 def items_of(collection: Collection, column: str, modality: str) -> Items:
-    """The texts or pictures of a column; what cannot be opened is a `DataError` that names the item."""
-    return (_pictures if modality == "image" else _texts)(collection, column)
+    """The items of a column; what cannot be opened is a `DataError` that names the item."""
+    return {"image": _pictures, "series": _windows, "text": _texts}[modality](collection, column)
 
 
 def _texts(collection: Collection, column: str) -> Items:
@@ -156,6 +156,16 @@ def _pictures(collection: Collection, column: str) -> Items:
 
     both = collection.table.select([column, BOX]).to_struct_array()
     return Items(both, collection.ids, region, region_content)
+
+
+def _windows(collection: Collection, column: str) -> Items:
+    from tellapart.data.identity import window_hash
+    from tellapart.data.series import open_series, series_source
+
+    def window(value: Any) -> np.ndarray:
+        return open_series(series_source(value, collection.root))
+
+    return Items(collection[column], collection.ids, window, lambda value: bytes.fromhex(window_hash(window(value))))
 
 
 def _name(keys: np.ndarray) -> str:

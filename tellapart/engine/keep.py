@@ -28,7 +28,7 @@ def keep(sides: Sides, recipe: Recipe, fitted: Fitted | None, folder: Path) -> M
     Raises:
         TellapartError: the folder cannot be written, or does not read back.
     """
-    specs = {"image": recipe.image, "text": recipe.text}
+    specs = {"image": recipe.image, "text": recipe.text, "series": recipe.series}
     heads: dict[str, Head] = {}
     if fitted is None or recipe.tune == "head":
         heads = {side: Head(recipe.head, fitted.state[side]) for side in SIDES} if fitted else {}

@@ -39,7 +39,7 @@ class Head:
 
 
 class Model:
-    """Texts and pictures as vectors of one space, by side.
+    """Texts, pictures and windows of recordings as vectors of one space, by side.
 
     Args:
         sides: what is searched with and what is searched.
@@ -82,11 +82,12 @@ class Model:
         return f"Model({self.sides.query.modality} -> {self.sides.document.modality}, dim={self.dim})"
 
     def encode_query(self, items: Sequence[Any], batch_size: int = 32) -> np.ndarray:
-        """[n, dim] float32 unit vectors of what is searched with: texts, or pictures as PIL images, paths or bytes."""
+        """[n, dim] float32 unit vectors of what is searched with: texts; pictures as PIL images, paths or bytes; or
+        windows of recordings as arrays [channels, steps], paths or bytes of .npy files."""
         return self._encode("query", items, batch_size)
 
     def encode_document(self, items: Sequence[Any], batch_size: int = 32) -> np.ndarray:
-        """[n, dim] float32 unit vectors of what is searched: texts, or pictures as PIL images, paths or bytes."""
+        """[n, dim] float32 unit vectors of what is searched; items as in `encode_query`."""
         return self._encode("document", items, batch_size)
 
     def encode(self, items: Sequence[Any], modality: Modality | None = None, batch_size: int = 32) -> np.ndarray:
@@ -205,7 +206,7 @@ class Model:
         if isinstance(items, str | bytes) or not isinstance(items, Sequence | np.ndarray):
             raise DataError("give a list of items, even for one of them")
         modality = getattr(self.sides, side).modality
-        opened = _Opened(items) if modality == "image" else items
+        opened = items if modality == "text" else _Opened(items, modality)
         return self.project(side, self.encoders[modality].encode(opened, batch_size=batch_size))
 
     def _encoder_of(self, side: str) -> Any:
@@ -216,10 +217,10 @@ _SIDES: tuple[SideName, ...] = ("query", "document")
 
 
 class _Opened(Sequence[Any]):
-    """Pictures that are opened when they are asked for."""
+    """Pictures or windows of recordings that are opened when they are asked for."""
 
-    def __init__(self, items: Sequence[Any]) -> None:
-        self.items = items
+    def __init__(self, items: Sequence[Any], modality: Modality) -> None:
+        self.items, self.modality = items, modality
 
     def __len__(self) -> int:
         return len(self.items)
@@ -229,12 +230,14 @@ class _Opened(Sequence[Any]):
         if not isinstance(item, str | bytes | Path):
             return item
         from tellapart.data.images import open_image
+        from tellapart.data.series import open_series
 
+        open_item, word = (open_image, "picture") if self.modality == "image" else (open_series, "window")
         try:
-            return open_image(item if isinstance(item, bytes) else Path(item))
+            return open_item(item if isinstance(item, bytes) else Path(item))
         except DataError as error:
             named = "" if isinstance(item, bytes) else f" ({item})"
-            raise DataError(f"picture {at}{named}: {error}") from None
+            raise DataError(f"{word} {at}{named}: {error}") from None
 
 
 class _Saved(BaseModel):

@@ -129,7 +129,7 @@ def opened(collection: Collection, recipe: Recipe) -> dict[str, Inputs]:
     by_trait = [(card.traits, augment) for card, augment in augments]
     for name, side in sides_of(collection).items():
         part = parts.setdefault(side.modality, make("encode", encoder_of(side, recipe)))
-        wanted = "pixels" if side.modality == "image" else "words"
+        wanted = {"image": "pixels", "text": "words"}.get(side.modality)
         augment = [augment for traits, augment in by_trait if wanted in traits]
         items = items_of(collection, side.column, side.modality)
         found[name] = Opened(items, part, low_rank=recipe.tune == "lora", augment=augment)
@@ -258,8 +258,7 @@ def _edges(collection: Collection) -> np.ndarray:
 def _guide(collection: Collection, vectors: FeaturesBySide) -> tuple[torch.Tensor, torch.Tensor]:
     sides = collection.sides()
     query = _unit(vectors["query"])
-    across = sides.query.modality != sides.document.modality
-    return query, query if across or sides.same_space else _unit(vectors["document"])
+    return query, _unit(vectors["document"]) if sides.comparable and not sides.same_space else query
 
 
 def _unit(x: np.ndarray) -> torch.Tensor:

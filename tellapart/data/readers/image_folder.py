@@ -21,13 +21,17 @@ from tellapart.data.paths import walk
 from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import delimited, jsonl, parquet
+from tellapart.data.series import ends_as_window
 from tellapart.data.tables import Row, collect
 
 ORDER = 90
 ROWS = 1024
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 BESIDE = (".txt", ".caption", ".json")
-ADVICE = "Give a folder with pictures (.jpg, .png, .webp, …), or the path of a table."
+ADVICE = (
+    "Give a folder with pictures (.jpg, .png, .webp, …), or the path of a table; windows of recordings (.npy) are "
+    "named by a table, metadata.csv with a column `series`."
+)
 
 
 def accepts(path: Path) -> bool:
@@ -52,7 +56,9 @@ def read(
     problems = Problems()
     tables = [f for f in walk(path) if f.name.lower() in TABLES]
     if tables:
-        blocks: Iterator[list[Row]] = itertools.chain.from_iterable(_table(t, path, problems) for t in tables)
+        blocks: Iterator[list[Row]] = itertools.chain.from_iterable(
+            _table(t, path, problems, set((columns or {}).values())) for t in tables
+        )
         return collect(blocks, source=path.name, root=root or path, columns=columns, typed=False, cache=cache,
                        progress=progress, problems=problems, advice=ADVICE)  # fmt: skip
     if columns:
@@ -65,11 +71,11 @@ def read(
     return with_about(made, notes=notes)
 
 
-def _table(table: Path, root: Path, problems: Problems) -> Iterator[list[Row]]:
+def _table(table: Path, root: Path, problems: Problems, asked: set[str]) -> Iterator[list[Row]]:
     """Rows of one metadata table, its paths taken from the folder it lies in."""
     kind = table.suffix.lower()
     found = (
-        parquet.blocks([table]) if kind == ".parquet"
+        parquet.blocks([table], asked) if kind == ".parquet"
         else jsonl.blocks(table, problems) if kind == ".jsonl" else delimited.blocks(table, problems)
     )  # fmt: skip
     prefix = table.parent.relative_to(root).as_posix()
@@ -78,8 +84,9 @@ def _table(table: Path, root: Path, problems: Problems) -> Iterator[list[Row]]:
         if prefix != ".":
             for _, row in block:
                 name = next((n for n in row if n.strip().lower() in ("file_name", "image", "filename")), None)
-                if name and isinstance(row[name], str) and row[name].strip():
-                    row[name] = f"{prefix}/{row[name].strip()}"
+                for one in (n for n in row if n == name or ends_as_window(row[n])):
+                    if isinstance(row[one], str) and row[one].strip():
+                        row[one] = f"{prefix}/{row[one].strip()}"
                 if split:
                     row.setdefault("split", split)
         yield block

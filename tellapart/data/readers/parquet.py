@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Names
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -39,13 +40,17 @@ def read(
     total = sum(_opened(f).metadata.num_rows for f in files)
     base = path if path.is_dir() else path.parent
     return collect(
-        blocks(files), source=path.name, root=root or base, columns=columns, cache=cache, progress=progress,
-        total=total, problems=Problems(),
+        blocks(files, set((columns or {}).values())), source=path.name, root=root or base, columns=columns, cache=cache,
+        progress=progress, total=total, problems=Problems(),
     )  # fmt: skip
 
 
-def blocks(files: list[Path]) -> Iterator[list[Row]]:
-    """The rows by blocks, file after file."""
+def blocks(files: list[Path], asked: Names[str] = ()) -> Iterator[list[Row]]:
+    """The rows by blocks, file after file.
+
+    Args:
+        asked: columns that a caller gave a role.
+    """
     for path in files:
         file = _opened(path)
         schema = file.schema_arrow
@@ -53,7 +58,7 @@ def blocks(files: list[Path]) -> Iterator[list[Row]]:
         row = 0
         try:
             for batch in file.iter_batches(batch_size=rows_a_batch(schema)):
-                yield [(f"{path.name}:{row + i}", made) for i, made in enumerate(rows(batch, classes), 1)]
+                yield [(f"{path.name}:{row + i}", made) for i, made in enumerate(rows(batch, classes, asked), 1)]
                 row += len(batch)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path.name} is damaged after row {row}: {error}; write it again") from None

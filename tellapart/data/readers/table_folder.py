@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection as Names
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,22 +37,26 @@ def read(
     tables = tables_of(path)
     typed = not any(table.name.lower().endswith(delimited.SUFFIXES) for table, _ in tables)
     return collect(
-        _blocks(tables, problems), source=path.name, root=root or path, columns=columns, typed=typed, cache=cache,
-        progress=progress, problems=problems,
+        _blocks(tables, problems, set((columns or {}).values())), source=path.name, root=root or path,
+        columns=columns, typed=typed, cache=cache, progress=progress, problems=problems,
     )  # fmt: skip
 
 
-def rows_of(table: Path, problems: Problems) -> Iterator[list[Row]]:
-    """The rows of one table of any of these formats, by blocks."""
+def rows_of(table: Path, problems: Problems, asked: Names[str] = ()) -> Iterator[list[Row]]:
+    """The rows of one table of any of these formats, by blocks.
+
+    Args:
+        asked: columns that a caller gave a role.
+    """
     name = table.name.lower()
     if name.endswith(parquet.SUFFIXES):
-        return parquet.blocks([table])
+        return parquet.blocks([table], asked)
     return jsonl.either(table, problems) if name.endswith(jsonl.SUFFIXES) else delimited.blocks(table, problems)
 
 
-def _blocks(tables: list[tuple[Path, str]], problems: Problems) -> Iterator[list[Row]]:
+def _blocks(tables: list[tuple[Path, str]], problems: Problems, asked: Names[str]) -> Iterator[list[Row]]:
     for table, split in tables:
-        for block in rows_of(table, problems):
+        for block in rows_of(table, problems, asked):
             for _, row in block:
                 row.setdefault("split", split)
             yield block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -76,8 +77,11 @@ def _files(path: Path) -> list[Path]:
         return []
     inner = path / FOLDER if (path / FOLDER).is_dir() else path
     found = [f for f in sorted(inner.glob("*.json")) if f.stem.split("_")[0].lower() in WANTED and _files(f)]
-    folders = [path, *sorted(f for f in path.iterdir() if f.is_dir())]
-    return found or [file for folder in folders if (file := folder / BESIDE).is_file()]
+    if found:
+        return found
+    with os.scandir(path) as entries:
+        folders = [path, *sorted(Path(entry.path) for entry in entries if entry.is_dir())]
+    return [file for folder in folders if (file := folder / BESIDE).is_file()]
 
 
 def _base(path: Path, files: list[Path]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +10,28 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tellapart.core.collection import Collection
+from tellapart.core.collection import Collection, Side, Sides
 from tellapart.core.errors import DataError
 from tellapart.core.files import write_atomically
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Report, Text
+from tellapart.data.identity import curate
 from tellapart.data.marks import FILE as MARKS
 from tellapart.data.marks import read_marks
+from tellapart.data.sources import read
+from tellapart.data.spool import cache_folder
 from tellapart.engine.borderline import FILE as BORDERLINE
 from tellapart.engine.borderline import borderline
 from tellapart.engine.crossencoder import CrossEncoderCheck
+from tellapart.engine.embed import embed
 from tellapart.engine.evaluate import Relevant
 from tellapart.engine.mine import mine, summary
 from tellapart.engine.mined_rows import Form as Form
-from tellapart.engine.mined_rows import write
+from tellapart.engine.mined_rows import write, write_reasons
 from tellapart.engine.model import Model, SideName
 from tellapart.engine.probing import Probing, probing
 from tellapart.engine.spill import ROWS_A_BLOCK, spilled
-from tellapart.runs import SIDES, Run
+from tellapart.runs import Run
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class Mined:
             report.facts["recall"] = self.through.recall
         return report
 
+    def write_reasons(self, path: str | Path) -> int:
+        """Every candidate with its ids, score, rank, rule and opinions, as Parquet or JSONL; how many."""
+        return write_reasons(self.table, path, self.items["id"], self.items["id"])
+
     def write(self, path: str | Path, *, form: Form, negatives: int) -> int:
         """Training rows for others, see `engine.mined_rows.write`; how many."""
         sides = self.items.sides()
@@ -65,6 +72,7 @@ class Mined:
 
 def mine_run(
     run: str | Path,
+    source: str | Path | None = None,
     *,
     part: str = "train",
     depth: int = 100,
@@ -75,11 +83,13 @@ def mine_run(
     check: str = "",
     stages: Stages | None = None,
 ) -> Mined:
-    """Mine a part of the split of a run folder, which keeps the blocks that are done and the borderline pairs.
+    """Mine a run folder's own items, or another collection with its model.
 
-    Vectors lie in files while they are needed, and what was mined stays in one: memory holds blocks of both.
+    The folder keeps the blocks that are done and, of its own items, the borderline pairs. Vectors lie in files while
+    they are needed, and what was mined stays in one: memory holds blocks of both.
 
     Args:
+        source: another collection, as `read` takes it, mined whole; None: the `part` of the run's split.
         index: how the nearest are looked for, see `engine.probing.probing`: `auto`, `exact`, or an index part.
         guide: another run folder, or an encoder part such as `minilm` where both sides hold what it reads; drops what
             it finds nearer than the weakest positive.
@@ -90,10 +100,10 @@ def mine_run(
     """
     stages, run = stages or Silence(), Path(run)
     opened = Run(run, stages=stages)
-    rows = opened.rows(part)
-    items = opened.collection.take(rows)
+    items = opened.collection.take(opened.rows(part)) if source is None else _read(source, stages)
     sides = items.sides()
-    target = items.codes(sides.target)[0] if sides.target else np.arange(len(rows))
+    _check_pair(sides, opened.model, run)
+    target = items.codes(sides.target)[0] if sides.target else np.arange(len(items))
     positives = Relevant.by_target(target, target)
     groups = items.numbers("group") if "group" in items.columns else None
     asked = CrossEncoderCheck(check, items[sides.query.column], items[sides.document.column]) if check else None
@@ -102,8 +112,8 @@ def mine_run(
     there = set(items.ids.tolist())
     said = [m for m in read_marks(run / MARKS, missing_ok=True) if {m.a, m.b} <= there]
     with ExitStack() as stack:
-        q, k = _both(stack, opened, rows, opened.features, opened.model)
-        guides = _guide(stack, opened, rows, guide) if guide else (None, None)
+        q, k = _both(stack, items, opened.model, run, stages)
+        guides = _both(stack, items, _guide(guide, sides), run, stages) if guide else (None, None)
         with stages.stage("index"):
             through = probing(items.ids, k, q, depth, spec=index)
         with stages.stage("mine") as told:
@@ -126,42 +136,50 @@ def mine_run(
                 folder=run / "mined",
                 progress=told,
             )
-    pairs = borderline(table, (items.ids, items.ids), margin)
-    write_atomically(run / BORDERLINE, json.dumps({"pairs": pairs}, indent=1, ensure_ascii=False).encode())
+    if source is None:
+        pairs = borderline(table, (items.ids, items.ids), margin)
+        write_atomically(run / BORDERLINE, json.dumps({"pairs": pairs}, indent=1, ensure_ascii=False).encode())
     return Mined(table, items, positives, through)
 
 
+def _read(source: str | Path, stages: Stages) -> Collection:
+    with stages.stage(f"read {Path(str(source)).name}") as told:
+        found = read(source, progress=told)
+    with stages.stage("look for duplicates") as told:
+        return curate(found, progress=told)
+
+
+def _check_pair(sides: Sides, model: Model, name: str | Path) -> None:
+    """Refuse a model that does not read what stands on the two sides."""
+    wanted, read = (f"{s.query.modality} to {s.document.modality}" for s in (sides, model.sides))
+    if wanted != read:
+        raise DataError(f"{name} goes from {read}, and this collection from {wanted}: they do not fit")
+
+
 def _both(
-    stack: ExitStack, run: Run, rows: np.ndarray, features: dict[str, np.ndarray], model: Model
+    stack: ExitStack, items: Collection, model: Model, folder: Path, stages: Stages
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors of these items on both sides, in files that are gone when the stack is left."""
+    """Unit vectors of the items on both sides, in files that are gone when the stack is left."""
+    sides, cache = items.sides(), cache_folder(None, "embeddings")
 
-    def blocks(side: SideName) -> Iterator[np.ndarray]:
-        for start in range(0, len(rows), ROWS_A_BLOCK):
-            yield model.project(side, np.asarray(features[side][rows[start : start + ROWS_A_BLOCK]]))
+    def spilt(name: SideName) -> np.ndarray:
+        side: Side = getattr(sides, name)
+        with stages.stage(f"embed {side.column}") as told:
+            x = embed(items, side.column, model.encoders[side.modality], cache=cache, progress=told)
+        starts = range(0, len(x), ROWS_A_BLOCK)
+        blocks = (model.project(name, np.asarray(x[start : start + ROWS_A_BLOCK])) for start in starts)
+        return stack.enter_context(spilled(blocks, folder, what=f"{len(x):,} items"))
 
-    what = f"{len(rows):,} items"
-    q = stack.enter_context(spilled(blocks("query"), run.folder, what=what))
-    same = run.collection.sides().same_space and features["query"] is features["document"]
-    return q, q if same else stack.enter_context(spilled(blocks("document"), run.folder, what=what))
+    q = spilt("query")
+    return q, q if sides.same_space else spilt("document")
 
 
-def _guide(stack: ExitStack, run: Run, rows: np.ndarray, guide: str) -> tuple[np.ndarray, np.ndarray]:
-    """The same under another run's model, or under one frozen encoder."""
-    sides = run.collection.sides()
-    pair = [sides.query.modality, sides.document.modality]
+def _guide(guide: str, sides: Sides) -> Model:
+    """The model of another run, or one frozen encoder."""
     if (Path(guide) / "model").is_dir():
-        model = Run(guide, stages=run.stages).model
-        if (read := [model.sides.query.modality, model.sides.document.modality]) != pair:
-            raise DataError(f"the guide {guide} goes from {' to '.join(read)}, and this run from {' to '.join(pair)}")
-    elif pair[0] != pair[1]:
-        raise DataError(
-            f"{guide} is one encoder, and this run goes from {' to '.join(pair)}: give another run's folder"
-        )
-    else:
-        model = Model(sides, {pair[0]: guide})
-    found = {
-        side: run.embedded(getattr(sides, side).column, model.encoders[modality])
-        for side, modality in zip(SIDES, pair, strict=True)
-    }
-    return _both(stack, run, rows, found, model)
+        model = Run(guide).model
+        _check_pair(sides, model, guide)
+        return model
+    if not sides.comparable:
+        raise DataError(f"{guide} is one encoder, and the two sides hold different things: give a run's folder")
+    return Model(sides, {sides.query.modality: guide})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import tellapart
-from tellapart.core.errors import PartError
+from tellapart.core.errors import DataError, PartError
 from tellapart.mining import mine_run
 from tellapart.recipe import Recipe
 from tellapart.runs import Run
@@ -60,6 +63,37 @@ def test_an_approximate_search_is_said(done):
     found = mine_run(done, depth=5, index="hnsw")
     assert 0 < found.through.recall <= 1 and "Looked for through hnsw" in str(found.report().blocks)
     assert "recall" not in mine_run(done, depth=5).report().facts
+
+
+def test_every_candidate_can_be_written_with_its_reasons(done, tmp_path):
+    found = mine_run(done, depth=7, guide="minilm")
+    for name in ("all.parquet", "all.jsonl"):
+        assert found.write_reasons(tmp_path / name) == len(found.table)
+    rows = pq.read_table(tmp_path / "all.parquet").to_pylist()
+    told = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert rows == told
+    ids = found.items.ids
+    for row, mined in zip(rows, found.table.to_pylist(), strict=True):
+        assert row == mined | {"query": ids[mined["query"]], "document": ids[mined["document"]]}
+    with pytest.raises(DataError, match=r"all.csv: pairs are written as .parquet or .jsonl"):
+        found.write_reasons(tmp_path / "all.csv")
+
+
+def test_another_collection_is_mined_whole_with_the_model_of_a_run(done, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("anchor,positive\na grey cat,the cat sleeps\na red car,cars are fast\ntwo dogs,the dog barks\n")
+    before = (done / "borderline.json").read_bytes() if (done / "borderline.json").is_file() else b""
+    found = mine_run(done, other, depth=3)
+    assert len(found.items) == 3 and len(found.table) == 9
+    model = Run(done).model
+    q, k = model.encode_query(found.items.values("anchor")), model.encode_document(found.items.values("positive"))
+    for row in found.table.to_pylist():
+        assert row["score"] == pytest.approx(float(q[row["query"]] @ k[row["document"]]), abs=1e-5)
+    assert before == ((done / "borderline.json").read_bytes() if before else b"")
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("image,label\nx.png,a\n")
+    with pytest.raises(DataError):
+        mine_run(done, labelled)
 
 
 def _cross_encoder(folder):

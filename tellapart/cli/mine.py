@@ -10,7 +10,14 @@ import typer
 
 def mine(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")] = Path("runs/latest"),
+    source: Annotated[
+        str, typer.Argument(help="Another collection to mine with its model; empty: the run's own.", show_default=False)
+    ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Training rows for others, .parquet or .jsonl.")] = None,
+    reasons: Annotated[
+        Path | None,
+        typer.Option("--reasons", help="All candidates with score, rank, rule and opinions, .parquet or .jsonl."),
+    ] = None,
     form: Annotated[
         Literal["triplet", "n-tuple", "labeled-pair"], typer.Option("--form", help="How those rows are laid out.")
     ] = "triplet",
@@ -40,10 +47,12 @@ def mine(
 
     with _say.stages() as stages:
         options = {"depth": depth, "keep": keep, "margin": margin, "index": index, "guide": guide, "check": check}
-        found = mine_run(run, part=part, **options, stages=stages)
+        found = mine_run(run, source or None, part=part, **options, stages=stages)
     _say.show(found.report(), as_json=json)
     if out is not None:
         _say.out(f"{found.write(out, form=form, negatives=keep):,} rows: {out}")
+    if reasons is not None:
+        _say.out(f"{found.write_reasons(reasons):,} candidates: {reasons}")
     if explain:
         from tellapart.cli.serve import serve_page
 

@@ -45,31 +45,57 @@ def write(
     Raises:
         DataError: an unknown form or ending.
     """
-    path = Path(path)
     if form not in ("triplet", "n-tuple", "labeled-pair"):
         raise DataError(f"form={form!r}: choose triplet, n-tuple or labeled-pair")
-    if path.suffix not in (".parquet", ".jsonl"):
-        raise DataError(f"{path.name}: training pairs are written as .parquet or .jsonl")
     answers = Relevant.of(positives)
+
+    def batches() -> Iterator[pa.Table]:
+        for rows in _row_batches(table, answers, form, negatives):
+            columns: dict[str, Any] = {"anchor": anchors.take(pa.array(rows["anchor"]))}
+            for name, numbers in rows.items():
+                if name == "label":
+                    columns[name] = pa.array(numbers)
+                elif name != "anchor":
+                    columns[name] = documents.take(pa.array(numbers))
+            yield pa.table(columns)
+
+    nothing = "no query has the negatives that this form needs: lower the margin or the number of negatives"
+    return _written(batches(), Path(path), nothing)
+
+
+def write_reasons(table: pa.Table, path: str | Path, query_ids: pa.ChunkedArray, document_ids: pa.ChunkedArray) -> int:
+    """Write every candidate, kept or not, with the ids behind the row numbers, as .parquet or .jsonl.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        DataError: an unknown ending.
+    """
+
+    def batches() -> Iterator[pa.Table]:
+        for batch in table.to_batches(max_chunksize=ROWS_A_BATCH):
+            block = pa.Table.from_batches([batch])
+            for name, ids in (("query", query_ids), ("document", document_ids)):
+                block = block.set_column(block.column_names.index(name), name, ids.take(block[name]))
+            yield block.set_column(block.column_names.index("rule"), "rule", block["rule"].cast(pa.string()))
+
+    return _written(batches(), Path(path), "nothing was mined")
+
+
+def _written(batches: Iterator[pa.Table], path: Path, nothing: str) -> int:
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise DataError(f"{path.name}: pairs are written as .parquet or .jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     count = 0
     try:
         with _Sink(temporary, path.suffix) as sink:
-            for rows in _row_batches(table, answers, form, negatives):
-                columns: dict[str, Any] = {"anchor": anchors.take(pa.array(rows["anchor"]))}
-                for name, numbers in rows.items():
-                    if name == "label":
-                        columns[name] = pa.array(numbers)
-                    elif name != "anchor":
-                        columns[name] = documents.take(pa.array(numbers))
-                batch = pa.table(columns)
+            for batch in batches:
                 sink.write(batch)
                 count += len(batch)
         if count == 0:
-            raise DataError(
-                "no query has the negatives that this form needs: lower the margin or the number of negatives"
-            )
+            raise DataError(nothing)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

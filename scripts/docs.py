@@ -30,7 +30,10 @@ STYLE = (
     ".wy-nav-content{max-width:60rem}.wy-table-responsive table td{white-space:normal}"
     ".rst-content pre code{white-space:pre-wrap}\n"
 )
-FIRST_PAGES = ("index.md", "quickstart.md", "data.md", "serving.md", "parts", "cli.md", "architecture.md")
+FIRST_PAGES = (
+    "index.md", "quickstart.md", "data.md", "negatives.md", "serving.md", "parts", "evidence.md", "cli.md",
+    "architecture.md",
+)  # fmt: skip
 SHAPES_IN_WORDS = {
     "objective": "What training minimises, from the scores of a block of rows against all columns.",
     "relate": "Who is positive, negative or neither to whom.",
@@ -104,6 +107,7 @@ def generate(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name.lower())
     (folder / "extra.css").write_text(STYLE, encoding="utf-8")
     (folder / "cli.md").write_text(cli_page(), encoding="utf-8")
+    (folder / "evidence.md").write_text(evidence_page(), encoding="utf-8")
     (folder / "parts").mkdir()
     (folder / "parts" / "index.md").write_text(parts_page(), encoding="utf-8")
     for card in cards().values():
@@ -142,6 +146,18 @@ def cli_page() -> str:
     for verb in cli.verbs():
         lines += [f"## {verb}", "", "```text", output(f"tellapart {verb} --help"), "```", ""]
     return "\n".join(lines)
+
+
+def evidence_page() -> str:
+    """Every recorded comparison."""
+    table = catalogue.comparisons()
+    lines = ["# What helps, on what, by how much", "", f"{table.note}. Each page of a part says how it was judged.", ""]
+    lines += ["| " + " | ".join(table.columns) + " |", "| " + " | ".join("---" for _ in table.columns) + " |"]
+    shapes = {card.name: card.shape for card in cards().values()}
+    for name, *cells in table.rows:
+        row = [f"[{name}](parts/{shapes[name]}/{name}.md)", *map(str, cells)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join([*lines, ""])
 
 
 def parts_page() -> str:

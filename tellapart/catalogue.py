@@ -10,7 +10,7 @@ import functools
 import importlib
 import json
 import runpy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,33 @@ def evidence_tables(recorded: dict[str, Any]) -> list[Table]:
 def _evidence_row(row: dict[str, Any]) -> list[Any]:
     difference = Figure(row["metric"], row["difference"], row["low"], row["high"], count=len(row["variant"]))
     return [row["data"], row["metric"], _mean(row["baseline"]), _mean(row["variant"]), difference, row["verdict"]]
+
+
+def comparisons(names: Sequence[str] = ()) -> Table:
+    """What helps, on what and by how much: a row for each recorded comparison that a verdict is read off.
+
+    Args:
+        names: of parts, or of systems; none: all.
+
+    Raises:
+        PartError: a name that is neither.
+    """
+    chosen = list(cards().values())
+    for name in names:
+        if not any(name == card.name or name in card.system for card in chosen):
+            card_of(None, name)
+    rows: list[list[Any]] = []
+    for card in sorted(chosen, key=lambda card: card.name):
+        if names and not {card.name, *card.system} & set(names):
+            continue
+        recorded = evidence(card)
+        if recorded is None:
+            continue
+        for row in map(_evidence_row, [row for row in recorded["rows"] if row.get("main", True)]):
+            data, metric, _, _, difference, verdict = row
+            rows.append([card.name, recorded["baseline"], data, metric, difference, verdict])
+    note = "Paired differences to each part's own baseline, with 95% intervals over seeds"
+    return Table("", ["part", "against", "data", "metric", "difference", "verdict"], rows, note)
 
 
 def _mean(values: list[float]) -> float:

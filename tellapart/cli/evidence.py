@@ -13,14 +13,20 @@ def evidence(
     parts: Annotated[list[str] | None, typer.Argument(help="Names of parts.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every part that has a spec.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Show what is recorded, run nothing.")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Show every recorded comparison, of parts or systems by name, or of all.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Record how parts compare with their baselines, on several data and seeds."""
     from tellapart import evidence as harness
-    from tellapart.catalogue import evidence_tables
+    from tellapart.catalogue import comparisons, evidence_tables
     from tellapart.cli._say import data, show, stages
     from tellapart.core.report import Report, Table, Text
 
+    if figures:
+        show(Report("What helps, on what, by how much").add(comparisons(parts or ())), as_json=json)
+        return
     if listing:
         rows = harness.listing()
         if json:

@@ -12,6 +12,7 @@ from tellapart.core.errors import DataError, PartError, near
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
+from tellapart.recipe import usual_encoder
 
 LATEST = Path("runs/latest")
 MOST_CLASSES = 10_000
@@ -38,8 +39,8 @@ def classify(
         by: the column of labels; items without one are left out, but for parts of the trait `unlabelled`.
         part: spec of a `classify` part; one of the trait `unlabelled` is shown the vectors of the held-out items and of
             those without a label.
-        column: what to embed; empty: `image`, or else `text`.
-        encoder: spec of a frozen encoder; empty: `lite0` for pictures, `minilm` for texts.
+        column: what to embed; empty: `image`, or else `series` or `text`.
+        encoder: spec of a frozen encoder; empty: `lite0` for pictures, `rocket` for recordings, `minilm` for texts.
 
     Returns:
         Accuracy beside that of the nearest mean and of the commonest class, with intervals over duplicate groups,
@@ -250,12 +251,14 @@ def _vectors(
     collection = collection.take(rows)
     with stages.stage("look for duplicates") as told:
         collection = curate(collection, progress=told)
-    column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns and c != by), "")
+    column = column or next(
+        (c for c in ("image", "series", "text", "anchor") if c in collection.columns and c != by), ""
+    )
     if not column:
         raise DataError(f"which column is embedded? name one with --column: {', '.join(collection.columns)}")
     # Labels keep their shares and no duplicate group is cut; concepts are, since they may be the labels themselves.
     collection = completed(collection.with_column("label", collection[by]), seed=seed, by="group")
-    spec = encoder or ("lite0" if column == "image" else "minilm")
+    spec = encoder or usual_encoder(column)
     if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
         raise PartError(f"{spec} is no frozen encoder")
     x = _embed(collection, column, make("encode", spec), stages)

@@ -140,6 +140,13 @@ class Recipe(BaseModel):
         return self.but(**{field.strip(): value.strip()})
 
 
+def usual_encoder(column: str) -> str:
+    """The frozen encoder of a column, by its name, where no recipe says another."""
+    modality = {"image": "image", "series": "series", "other_series": "series"}.get(column, "text")
+    usual: str = Recipe.model_fields[modality].default
+    return usual
+
+
 IMAGE = "joined(parts='lite0|colour-histogram|hog')"
 PLAIN = Recipe(image=IMAGE, head="linear-head(dropout=0.5)", epochs=30)
 CLOSED_FORM = Recipe(image=IMAGE, strategy="cca")

@@ -13,7 +13,9 @@ def classify(
     by: Annotated[str, typer.Option("--by", help="The column of labels.")],
     part: Annotated[str, typer.Option("--part", help="A classifier, such as logistic-regression(c=0.1).")] = "clip-gda",
     column: Annotated[str, typer.Option("--column", help="What is embedded; left out: image, or else text.")] = "",
-    encoder: Annotated[str, typer.Option("--encoder", help="A frozen encoder; left out: lite0 or minilm.")] = "",
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="A frozen encoder; left out: lite0, rocket or minilm.")
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page as well.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,

@@ -13,8 +13,10 @@ from tellapart.core.errors import DataError
 def embed(
     path: Annotated[str, typer.Argument(help="What run takes: a folder, a file, shards, or the name openmoji.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for vectors.npy and the collection, row by row.")],
-    column: Annotated[str, typer.Option("--column", help="Which column; left out: image, or else text.")] = "",
-    encoder: Annotated[str, typer.Option("--encoder", help="A frozen encoder; left out: lite0 or minilm.")] = "",
+    column: Annotated[str, typer.Option("--column", help="Which column; left out: image, series or text.")] = "",
+    encoder: Annotated[
+        str, typer.Option("--encoder", help="A frozen encoder; left out: lite0, rocket or minilm.")
+    ] = "",
 ) -> None:
     """Embed a column of a collection with a frozen encoder."""
     import numpy as np
@@ -26,14 +28,15 @@ def embed(
     from tellapart.data.sources import read
     from tellapart.data.spool import cache_folder
     from tellapart.engine.embed import embed as vectors_of
+    from tellapart.recipe import usual_encoder
 
     with stages() as shown:
         with shown.stage("read") as told:
             collection = read(path, progress=told)
-        column = column or next((c for c in ("image", "text", "anchor") if c in collection.columns), "")
+        column = column or next((c for c in ("image", "series", "text", "anchor") if c in collection.columns), "")
         if not column:
             raise DataError(f"which column? name one with --column: {', '.join(collection.columns)}")
-        made = make("encode", encoder or ("lite0" if column == "image" else "minilm"))
+        made = make("encode", encoder or usual_encoder(column))
         with shown.stage(f"embed {column}") as told:
             z = vectors_of(collection, column, made, cache=cache_folder(None, "embeddings"), progress=told)
     collection.save(out)

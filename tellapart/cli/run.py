@@ -51,12 +51,12 @@ def run(
 
 
 def _example(out: Path) -> str:
-    """What somebody could look for in the collection of a run: the words of an item, or a picture."""
+    """What somebody could look for in the collection of a run: the words of an item, or a file."""
     from tellapart.core.collection import Collection
 
     collection = Collection.open(out / "collection")
     side = collection.sides().query
-    if side.modality == "image":
-        return "--image PICTURE"
+    if side.modality != "text":
+        return "--image PICTURE" if side.modality == "image" else "--series WINDOW.npy"
     some = collection[side.column].slice(len(collection) // 2, 100).to_pylist()
     return shlex.quote(next((s for w in some if (s := textwrap.shorten(str(w or ""), 40, placeholder=""))), "words"))

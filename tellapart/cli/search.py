@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def search(
     words: Annotated[str, typer.Argument(help="What to look for.")] = "",
     image: Annotated[Path | None, typer.Option("--image", help="A picture to look for.")] = None,
+    series: Annotated[Path | None, typer.Option("--series", help="A window to look for (.npy).")] = None,
     like: Annotated[
         list[str] | None, typer.Option("--like", help="The id of an item to be like; again for more.")
     ] = None,
@@ -26,15 +27,21 @@ def search(
     run: Annotated[Path, typer.Option("--run", help="The folder of a run.")] = Path("runs/latest"),
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Search a run by words, a picture and examples."""
+    """Search a run by words, a picture or a window of a recording, and examples."""
     from tellapart.server import filters
     from tellapart.server.service import Service
 
-    if not (words.strip() or image or like or unlike or where):
-        raise DataError('say what to look for: tellapart search "a yellow fruit", or --image, --like, --where')
+    if image and series:
+        raise DataError("give a picture (--image) or a window (--series), not both")
+    if not (words.strip() or image or series or like or unlike or where):
+        raise DataError(
+            'say what to look for: tellapart search "a yellow fruit", or --image, --series, --like, --where'
+        )
     service = Service(run)
     conditions = filters.parse(where or [], service.collection)
-    found = service.search(words, _read(image), like or (), unlike or (), conditions, k)
+    found = service.search(
+        words, _read(image, "picture") or _read(series, "window"), like or (), unlike or (), conditions, k
+    )
     if json:
         from tellapart.cli._say import data
 
@@ -43,15 +50,15 @@ def search(
         _show(service, found)
 
 
-def _read(image: Path | None) -> bytes | None:
+def _read(file: Path | None, what: str) -> bytes | None:
     from tellapart.server.limits import check_upload
 
-    if image is None:
+    if file is None:
         return None
-    if not image.is_file():
-        raise DataError(f"there is no picture {image}")
-    check_upload(image.stat().st_size)
-    return image.read_bytes()
+    if not file.is_file():
+        raise DataError(f"there is no {what} {file}")
+    check_upload(file.stat().st_size)
+    return file.read_bytes()
 
 
 def _path(service: Service, id_: str) -> str:

@@ -325,7 +325,9 @@ def _encoder(modality: str, spec: str) -> Any:
         raise PartError(f"{card.name} is no frozen encoder; train it first, or name one that is (trait frozen)")
     encoder = make("encode", spec)
     if encoder.modality != modality:
-        raise PartError(f"{card.name} encodes {encoder.modality}s, not {modality}s")
+        words = {"series": "windows of recordings"}
+        found, wanted = (words.get(m, f"{m}s") for m in (encoder.modality, modality))
+        raise PartError(f"{card.name} encodes {found}, not {wanted}")
     return encoder
 
 

@@ -180,24 +180,28 @@ class _Pictures:
         item = self.collection.item(id_)
         words = next((item[c] for c in ("text", "anchor", "label") if isinstance(item.get(c), str)), id_)
         shown = words if len(words) <= MOST_WORDS else words[:MOST_WORDS] + "…"
-        source = self._source(id_, item.get("image"))
+        column = next((c for c in ("image", "other_series", "series") if item.get(c) is not None), "")
+        source = self._source(id_, column, item.get(column))
         image = f'<img src="{source}" alt="{_words(shown)}" title="{_words(id_)}">' if source else ""
         return f"{image}<div>{_words(shown)}</div>"
 
-    def _source(self, id_: str, value: Any) -> str:
+    def _source(self, id_: str, column: str, value: Any) -> str:
         if id_ not in self.made:
-            self.made[id_] = self._thumbnail(id_, value) if len(self.made) < MOST_THUMBNAILS else ""
+            self.made[id_] = self._thumbnail(id_, column, value) if len(self.made) < MOST_THUMBNAILS else ""
         return self.made[id_]
 
-    def _thumbnail(self, id_: str, value: Any) -> str:
+    def _thumbnail(self, id_: str, column: str, value: Any) -> str:
         from tellapart.data.images import image_source, thumbnail
         from tellapart.data.regions import box_of
+        from tellapart.data.series import thumbnail as curves
 
         assert self.collection is not None
         try:
             source = image_source(value, self.collection.root)
             if isinstance(source, Path) and self.collection.root is not None:
                 _must_lie_in(self.collection.root, source)
+            if column not in ("", "image"):
+                return _data("image/webp", curves(source, size=THUMBNAIL_PIXELS))
             box = box_of(self.collection, self.collection.row_of[id_])
             return _data("image/webp", thumbnail(source, size=THUMBNAIL_PIXELS, box=box))
         except DataError:

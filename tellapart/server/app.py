@@ -244,7 +244,10 @@ def _add_search(app: FastAPI, service: Service, workers: Workers) -> None:
                 examples=['{"words": "at night", "k": 24}'],
             ),
         ] = "{}",
-        image: Annotated[UploadFile | None, File(description=f"a picture of at most {UPLOAD_BYTES >> 20} MiB")] = None,
+        image: Annotated[
+            UploadFile | None,
+            File(description=f"a picture, or a window of a recording (.npy), of at most {UPLOAD_BYTES >> 20} MiB"),
+        ] = None,
     ) -> schema.SearchAnswer:
         """Search by a picture of one's own, together with anything that `query` holds."""
         try:

@@ -15,7 +15,9 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
 from tellapart.server.limits import CHOICES, FILTERS, VALUES_A_FILTER
 
-HIDDEN = ("id", "image", "text", "anchor", "positive", "negative", "hash", "group", "near", "link")
+HIDDEN = (
+    "id", "image", "series", "other_series", "text", "anchor", "positive", "negative", "hash", "group", "near", "link"
+)  # fmt: skip
 FEW_NUMBERS = 24
 
 Kind = Literal["choice", "number", "other"]

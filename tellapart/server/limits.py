@@ -49,7 +49,7 @@ def check_upload(size: int) -> None:
     """Refuse a picture of more bytes than are taken."""
     if size > UPLOAD_BYTES:
         raise TooLargeError(
-            f"the picture has more than {UPLOAD_BYTES // 2**20} MiB; save it smaller, 512 pixels a side are plenty"
+            f"the file has more than {UPLOAD_BYTES // 2**20} MiB; of a picture, 512 pixels a side are plenty"
         )
 
 

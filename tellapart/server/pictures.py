@@ -1,4 +1,4 @@
-"""Thumbnails of a collection's own pictures, and of nothing else that lies on the disk."""
+"""Thumbnails of a collection's own pictures and recordings, and of nothing else that lies on the disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
+from tellapart.data.columns import WINDOWS
 from tellapart.data.regions import box_of
+from tellapart.data.series import thumbnail as curves
 from tellapart.server.limits import PICTURE_SIZES, PIXELS, THUMBNAIL_BYTES
 
 MEDIA_TYPE = "image/webp"
@@ -19,7 +21,7 @@ class Pictures:
     """Thumbnails by id and size; the latest are kept in memory.
 
     Args:
-        column: the column that holds the pictures, as paths relative to the collection's root or as bytes.
+        column: the column that holds the pictures or windows, as paths relative to the collection's root or as bytes.
     """
 
     def __init__(self, collection: Collection, column: str) -> None:
@@ -42,7 +44,10 @@ class Pictures:
             if (kept := self._kept.get((id_, size))) is not None:
                 self._kept.move_to_end((id_, size))
                 return kept
-        made = _shrunk(self.source(id_), size, box_of(self.collection, self.collection.row_of[id_]))
+        if self.column in WINDOWS:
+            made = curves(self.source(id_), size=size)
+        else:
+            made = _shrunk(self.source(id_), size, box_of(self.collection, self.collection.row_of[id_]))
         with self._lock:
             self._bytes += len(made) - len(self._kept.pop((id_, size), b""))
             self._kept[id_, size] = made

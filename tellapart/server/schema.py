@@ -60,7 +60,7 @@ class ItemAnswer(BaseModel):
     """One item of the collection."""
 
     id: str
-    modality: Literal["image", "text"]
+    modality: Literal["image", "text", "series"]
     caption: str
     text: str = Field(description="what stands in it, for a text item")
     picture: str | None = Field(description="the address of its picture; add &size=96, 192, 384 or 768")
@@ -106,8 +106,8 @@ class ColumnsAnswer(BaseModel):
     """What can be filtered and searched with."""
 
     columns: list[ColumnAnswer]
-    reads: list[Literal["text", "image"]] = Field(description="what can be searched with")
-    shows: Literal["image", "text"] = Field(description="what the results are")
+    reads: list[Literal["text", "image", "series"]] = Field(description="what can be searched with")
+    shows: Literal["image", "text", "series"] = Field(description="what the results are")
     items: int
     marking: bool = Field(description="whether pairs can be marked as the same or different")
     borderline: bool = Field(description="whether there are pairs that the miner was unsure of")

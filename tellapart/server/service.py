@@ -41,6 +41,7 @@ from tellapart.server.pictures import Pictures
 CALIBRATION_FILE = "calibration.json"
 CONFUSIONS_FILE = "confusions.json"
 UNLIKE_WEIGHT = 1.0
+KINDS = {"text": "words", "image": "a picture", "series": "a window of a recording"}
 TITLES = ("title", "caption", "name", "label", "concept")
 ENCODED_AT_ONCE = 256
 
@@ -88,10 +89,10 @@ class Item:
     """One item as it is shown.
 
     Attributes:
-        modality: what it is found by: `image` or `text`.
+        modality: what it is found by: `image`, `text` or `series`.
         caption: a line that names it.
-        text: what stands in it, for a text item; "" for a picture.
-        picture: whether it has a picture.
+        text: what stands in it, for a text item; "" for any other.
+        picture: whether it has a picture, or curves that are shown as one.
         columns: what else is known of it.
     """
 
@@ -185,9 +186,9 @@ class Service:
 
     @cached_property
     def reads(self) -> tuple[str, ...]:
-        """What can be searched with: `text`, `image` or both."""
+        """What can be searched with, of `text`, `image` and `series`."""
         sides = {self.sides.query.modality, self.sides.document.modality}
-        return tuple(m for m in ("text", "image") if m in sides)
+        return tuple(m for m in ("text", "image", "series") if m in sides)
 
     def search(
         self,
@@ -210,7 +211,7 @@ class Service:
         a search was another.
 
         Args:
-            image: the bytes of a picture file.
+            image: the bytes of a picture file, or of an .npy file with a window of a recording.
             like, unlike: ids of items, compared by their vectors in the index.
             where: conditions on columns, see `filters.mask`.
 
@@ -227,7 +228,7 @@ class Service:
         z, notes = self._vector(words, image, like, unlike)
         if searched == 0:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
-        if like or unlike or bool(words) == bool(image) or ("text" if words else "image") != self.sides.query.modality:
+        if like or unlike or bool(words) == bool(image) or _kind(words, image) != self.sides.query.modality:
             hidden = {*like, *unlike}
             hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)[0]
             results = [Result(i, s) for i, s in hits if i not in hidden][:k]
@@ -261,7 +262,7 @@ class Service:
         """What is said where the run has a chain that does not apply."""
         if self.chain is None:
             return ()
-        one = {"text": "words", "image": "a picture"}[self.sides.query.modality]
+        one = KINDS[self.sides.query.modality]
         return (f"This order is by similarity alone: {self.chain.spec} ranks only what is asked for by {one} alone.",)
 
     def _browse(self, passing: np.ndarray | None, searched: int, k: int) -> Results:
@@ -283,8 +284,9 @@ class Service:
             self._check_reads("text")
             towards.append(self._words(words, notes))
         if image is not None:
-            self._check_reads("image")
-            towards.append(self._encode("image", self._decode(image)))
+            kind = _kind("", image)
+            self._check_reads(kind)
+            towards.append(self._encode(kind, self._decode(image, kind)))
         if like:
             towards.append(_unit(self._stored(like).mean(0), "what is liked"))
         away = _unit(self._stored(unlike).mean(0), "what is not liked") if unlike else None
@@ -301,24 +303,26 @@ class Service:
 
     def _check_reads(self, modality: str) -> None:
         if modality not in self.reads:
-            other = {"text": "words", "image": "a picture"}
-            raise DataError(f"this model does not read {other[modality]}; search with {other[self.reads[0]]}")
+            raise DataError(f"this model does not read {KINDS[modality]}; search with {KINDS[self.reads[0]]}")
 
     def _encode(self, modality: str, item: Any) -> np.ndarray:
         encode = self.model.encode_query if modality == self.sides.query.modality else self.model.encode_document
         return _unit(np.asarray(encode([item]), np.float32)[0], "the query")
 
-    def _opened(self, source: bytes | Path) -> Any:
+    def _opened(self, source: bytes | Path, kind: str) -> Any:
         from tellapart.data.images import open_image
+        from tellapart.data.series import open_series
 
-        return open_image(source, max_pixels=PIXELS)
+        return open_series(source) if kind == "series" else open_image(source, max_pixels=PIXELS)
 
-    def _decode(self, image: bytes) -> Any:
+    def _decode(self, image: bytes, kind: str) -> Any:
         check_upload(len(image))
         try:
-            return self._opened(image)
+            return self._opened(image, kind)
         except DataError as error:
-            raise DataError(f"the picture you gave cannot be used: {error}") from None
+            raise DataError(
+                f"the {'window' if kind == 'series' else 'picture'} you gave cannot be used: {error}"
+            ) from None
 
     def _words(self, words: str, notes: list[str]) -> np.ndarray:
         encoder = getattr(self.model, "encoders", {}).get("text")
@@ -373,7 +377,7 @@ class Service:
 
     @cached_property
     def _picture_column(self) -> str | None:
-        side = next((s for s in (self.sides.document, self.sides.query) if s.modality == "image"), None)
+        side = next((s for s in (self.sides.document, self.sides.query) if s.modality != "text"), None)
         return side.column if side else ("image" if "image" in self.collection.columns else None)
 
     @cached_property
@@ -539,12 +543,18 @@ class Service:
         )
 
     def _asked_vectors(self, rows: np.ndarray) -> np.ndarray:
-        if self.sides.query.modality == "text":
+        kind = self.sides.query.modality
+        if kind == "text":
             items: list[Any] = self.collection.take(rows).values(self.sides.query.column)
         else:
             pictures = Pictures(self.collection, self.sides.query.column)
-            items = [self._opened(pictures.source(id_)) for id_ in self.collection.ids[rows]]
+            items = [self._opened(pictures.source(id_), kind) for id_ in self.collection.ids[rows]]
         return np.asarray(self.model.encode_query(items), np.float32)
+
+
+def _kind(words: str, file: bytes | None) -> str:
+    """The modality of what was given: words, or else a file, which says itself whether it is a picture."""
+    return "text" if words else "series" if (file or b"").startswith(b"\x93NUMPY") else "image"
 
 
 def _unit(z: np.ndarray, what: str) -> np.ndarray:

@@ -132,9 +132,7 @@ def _rows(file: Path, chosen: Mapping[str, list[int] | None], problems: Problems
 
 def _check_header(file: Path, said: Mapping[str, str]) -> None:
     if _yes(said.get("@timestamps", "")):
-        raise DataError(
-            f"{file.name} has a time beside every value (@timeStamps true): write values at equal distances"
-        )
+        raise DataError(f"{file.name} has a time beside every value (@timeStamps true): give values at equal distances")
 
 
 def _yes(said: str) -> bool:

@@ -184,7 +184,7 @@ function list(found) {
 function card(result, i) {
   const seen = standing(result);
   const tab = i === 0 ? "0" : "-1";
-  const body = result.picture && about.shows === "image" ? picture(result, 384, i < 8 ? { loading: "eager" } : {}) : el("span", { class: "words" }, result.text);
+  const body = result.picture && about.shows !== "text" ? picture(result, 384, i < 8 ? { loading: "eager" } : {}) : el("span", { class: "words" }, result.text);
   const mark = (kind, name, label) =>
     el("button", {
       type: "button", class: `round ${kind}`, tabindex: tab, title: label,
@@ -270,7 +270,7 @@ function chip(kind, sign, item, label, remove) {
 
 function showChips() {
   const made = [];
-  if (own) made.push(chip("own", "picture:", own, own.name, () => setPicture(null)));
+  if (own) made.push(chip("own", about.reads.includes("series") ? "window:" : "picture:", own, own.name, () => setPicture(null)));
   for (const [kind, sign] of [["like", "like"], ["unlike", "not like"]]) {
     for (const id of state[kind]) {
       const item = known.get(id);
@@ -302,7 +302,7 @@ function setPicture(given) {
 
 async function take(file) {
   if (!file) return;
-  if (!about.reads.includes("image")) {
+  if (!about.reads.some((m) => m !== "text")) {
     showProblem("This model reads words only, so there is no search by a picture");
     return;
   }
@@ -311,7 +311,8 @@ async function take(file) {
     showProblem("The picture is larger than 12 MiB; save it smaller and try again");
     return;
   }
-  setPicture({ blob, url: URL.createObjectURL(blob), name: file.name || "pasted picture" });
+  const shown = about.reads.includes("image");
+  setPicture({ blob, url: shown ? URL.createObjectURL(blob) : "", name: file.name || "pasted picture" });
 }
 
 // a photograph of many megapixels says no more than one of a thousand pixels a side; what cannot be read here is for the
@@ -531,10 +532,12 @@ async function start() {
   }
   pairs.marking = about.marking;
   $("to-borderline").hidden = !about.borderline;
-  const [byWords, byPicture] = ["text", "image"].map((m) => about.reads.includes(m));
+  const [byWords, byPicture, byWindow] = ["text", "image", "series"].map((m) => about.reads.includes(m));
   $("words").disabled = !byWords;
   $("words").placeholder = byWords ? `Search ${things(about.items, "item")}${byPicture && innerWidth > 640 ? " by words or a picture" : ""}` : "Paste or drop a picture, or choose one";
-  $("choose").hidden = !byPicture;
+  if (byWindow) $("file").accept = ".npy";
+  if (byWindow && !byWords) $("words").placeholder = "Drop a window of a recording (.npy), or choose one";
+  $("choose").hidden = !byPicture && !byWindow;
   const { name, attribution, licence } = about.about;
   const facts = [things(about.items, "item"), about.calibrated && "calibrated", attribution || name, licence && `licence: ${licence}`];
   $("about").textContent = facts.filter(Boolean).join(" · ");

@@ -143,7 +143,7 @@ export class Panel {
         ...found.results.map((r) =>
           el("li", {}, el(
             "button", { type: "button", class: "tile", title: `${r.caption} (${r.score.toFixed(2)})`, "aria-label": `Open ${r.caption}`, onclick: () => this.act.open(r.id) },
-            r.picture && item.modality === "image" ? picture(r, 192, { alt: "" }) : el("span", { class: "words" }, r.text),
+            r.picture && item.modality !== "text" ? picture(r, 192, { alt: "" }) : el("span", { class: "words" }, r.text),
           )),
         ),
       ),

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import tellapart
 from tellapart.core.errors import DataError, PartError
@@ -90,10 +91,19 @@ def test_another_collection_is_mined_whole_with_the_model_of_a_run(done, tmp_pat
     for row in found.table.to_pylist():
         assert row["score"] == pytest.approx(float(q[row["query"]] @ k[row["document"]]), abs=1e-5)
     assert before == ((done / "borderline.json").read_bytes() if before else b"")
-    labelled = tmp_path / "labelled.csv"
-    labelled.write_text("image,label\nx.png,a\n")
-    with pytest.raises(DataError):
-        mine_run(done, labelled)
+
+
+def test_a_collection_that_the_model_does_not_read_is_refused(done, tmp_path):
+    for name in ("x", "y"):
+        Image.new("RGB", (9, 9), "red" if name == "x" else "blue").save(tmp_path / f"{name}.png")
+    pictures = tmp_path / "pictures.csv"
+    pictures.write_text("image,text\nx.png,a red square\ny.png,a blue square\n")
+    with pytest.raises(DataError, match="goes from text to text, and this collection from text to image"):
+        mine_run(done, pictures)
+    nothing = tmp_path / "nothing.csv"
+    nothing.write_text("image,text\n,words alone\n,no picture\n")
+    with pytest.raises(DataError, match="empty image"):
+        mine_run(done, nothing)
 
 
 def _cross_encoder(folder):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def load(name: str, *, cache: Path | None = None, progress: Progress | None = No
         return openmoji(cache=cache, progress=progress)
     makers = {
         "digits": digits, "fashion": fashion, "wordnet": wordnet, "wordnet-relations": wordnet_relations,
-        "wordnet-graph": wordnet_graph, "docstrings": docstrings,
+        "wordnet-graph": wordnet_graph, "docstrings": docstrings, "basic-motions": basic_motions,
     }  # fmt: skip
     if name not in makers:
         raise DataError(f"there is no shipped collection {name!r}; {near(name, ['openmoji', *makers])}")
@@ -101,6 +102,35 @@ def wordnet_graph() -> Collection:
     from tellapart.data import wordnet as room
 
     return room.graph(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
+
+
+def basic_motions() -> Collection:
+    """80 windows of a wrist: `series` (accelerometer), `other_series` (gyroscope), `label`, one of four activities."""
+    return recordings("BasicMotions", columns={"series": "0-2", "other_series": "3-5"})
+
+
+def recordings(problem: str, *, columns: Mapping[str, str] | None = None) -> Collection:
+    """Labelled recordings that the package aeon ships as .ts files; it need not work, its files are all that is read.
+
+    They are looked for where aeon is installed, or below `TELLAPART_DATA`.
+
+    Raises:
+        DataError: the files are not there, with the line that gets them.
+    """
+    from tellapart.data.readers import ts
+
+    own, found = os.environ.get(DATA_VARIABLE), importlib.util.find_spec("aeon")
+    bases = [Path(own)] if own else []
+    bases += [Path(place).parent for place in (found.submodule_search_locations or ())] if found else []
+    for base in bases:
+        folder = base / "aeon" / "datasets" / "data" / problem
+        if (folder / f"{problem}_TRAIN.ts").is_file():
+            return with_about(ts.read(folder, columns=columns), name=problem, licence="BSD-3-Clause", source="aeon",
+                              attribution=f"{problem}, UCR and UEA archives of time series")  # fmt: skip
+    raise DataError(
+        "the files of the package aeon are not there. Run: pip install --no-deps aeon (or pip download --no-deps aeon, "
+        f"unzip it into a folder, and set {DATA_VARIABLE}=FOLDER)"
+    )
 
 
 def docstrings(packages: Sequence[str] = (), *, limit: int = 20_000) -> Collection:

@@ -15,7 +15,9 @@ from tellapart.core.progress import Progress
 from tellapart.data import readers
 from tellapart.data.tenths import with_tenths
 
-SHIPPED = ("openmoji", "digits", "fashion", "wordnet", "wordnet-relations", "wordnet-graph", "docstrings")
+SHIPPED = (
+    "openmoji", "digits", "fashion", "wordnet", "wordnet-relations", "wordnet-graph", "docstrings", "basic-motions"
+)  # fmt: skip
 
 
 def read(
@@ -33,7 +35,7 @@ def read(
 
     Args:
         source: a folder of pictures, CSV, TSV, JSONL, Parquet, a saved Hugging Face data set, a BEIR folder, tar shards
-            (also `shards/{0000..0003}.tar`), a graph (.graphml, .gexf, .gml, tables of nodes and edges, triples), a
+            (also `shards/{0000..0003}.tar`), recordings (.ts, or a table that names .npy files), a graph (.graphml, .gexf, .gml, tables of nodes and edges, triples), a
             saved collection, or `openmoji` and the other names in `SHIPPED`.
         cache: a folder for rendered pictures and for rows that do not fit in memory.
         progress: called with (done, total); where the total is not known, it is what is done so far.
@@ -66,7 +68,7 @@ def read(
         raise DataError(f"there is no {str(source)!r}; {near(path.name, [*beside, *SHIPPED])}")
     raise DataError(
         f"{path.name} is of no format that is read. Give a folder of pictures, .csv, .tsv, .jsonl, .json, .parquet, "
-        f".tar, .graphml, .gexf, .gml, a data set saved with save_to_disk(), a BEIR folder, or one of "
+        f".tar, .ts, .graphml, .gexf, .gml, a data set saved with save_to_disk(), a BEIR folder, or one of "
         f"{', '.join(SHIPPED)}"
     )
 

@@ -156,7 +156,7 @@ class Opened(Inputs):
     """
 
     chunk = 64
-    reference = 256
+    reference = 64
 
     def __init__(
         self, items: Items, part: Any, *, low_rank: bool = False, augment: Sequence[Callable[..., Any]] = ()

@@ -18,7 +18,7 @@ from tellapart.engine.towers import encoded
 BINS = 50
 LOW, HIGH = -1.0, 1.0
 LOOKS = 4
-ROWS, ROWS_OF_ENCODERS = 256, 48
+ROWS, ROWS_OF_ENCODERS = 256, 32
 COLLAPSED = 0.9
 FEW_NEGATIVES = 0.01
 NO_BETTER = 0.6

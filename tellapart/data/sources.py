@@ -35,8 +35,9 @@ def read(
 
     Args:
         source: a folder of pictures, CSV, TSV, JSONL, Parquet, a saved Hugging Face data set, a BEIR folder, tar shards
-            (also `shards/{0000..0003}.tar`), recordings (.ts, or a table that names .npy files), a graph (.graphml, .gexf, .gml, tables of nodes and edges, triples), a
-            saved collection, or `openmoji` and the other names in `SHIPPED`.
+            (also `shards/{0000..0003}.tar`), a graph (.graphml, .gexf, .gml, tables of nodes and edges, triples),
+            recordings (.ts, or a table that names .npy files), a saved collection, or `openmoji` and the other names in
+            `SHIPPED`.
         cache: a folder for rendered pictures and for rows that do not fit in memory.
         progress: called with (done, total); where the total is not known, it is what is done so far.
         columns: role -> column, where names do not say it, as in `{"text": "comment"}`.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tellapart.core.collection import Collection
-from tellapart.core.errors import DataError
+from tellapart.core.errors import DataError, PartError
 from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Progress, Silence, Stages
 from tellapart.data.graph import EDGES
@@ -54,7 +54,8 @@ def features(
         encoders: by modality, instead of those that the recipe names.
 
     Raises:
-        PartError: an encoder that the recipe wants to tune and that cannot be; words to alter where there are no texts.
+        PartError: an encoder of another modality, or one that cannot be tuned as wanted;
+            words to alter where there are no texts.
     """
     stages = stages or Silence()
     check_together(collection, recipe)
@@ -63,6 +64,8 @@ def features(
     for name, side in sides_of(collection).items():
         spec = encoder_of(side, recipe)
         encoder = encoders[side.modality] if encoders else make("encode", spec)
+        if encoder.modality != side.modality:
+            raise PartError(f"{spec} encodes {encoder.modality} items, and column {side.column} is {side.modality}")
         with stages.stage(f"embed {side.column} with {parse_spec(spec)[0]}") as progress:
             found[name] = embed(collection, side.column, encoder, cache=cache, progress=progress)
         if side.modality == "text" and word_chain(recipe):

@@ -95,12 +95,17 @@ def compare(
         source, seed=base.seed, columns=columns, marks=read_marks(marks) if marks else (), cache=cache, stages=stages
     )
     from tellapart.engine.compatible import check_together
+    from tellapart.engine.remarks import remarks
 
     for variant in variants:
         try:
             check_together(collection, variant.recipe)
         except PartError as error:
             raise PartError(f"{variant.name}: {error}") from None
+    odd = {line: v.name for v in reversed(variants) for line in remarks(collection, v.recipe)}
+    said = [f"{name}: {line}" for line, name in reversed(odd.items())]
+    for line in said:
+        stages.say(line)
     out.mkdir(parents=True, exist_ok=True)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
     documents = all_documents(source, collection, cache=cache, stages=stages)
@@ -118,7 +123,7 @@ def compare(
             for v in variants[1:]:
                 if v.stopped == seed + 1:
                     stages.say(f"{v.name}: clear after {v.stopped} seeds")
-    report = _report(variants, figure, seeds).add(*notes(collection))
+    report = _report(variants, figure, seeds).add(*(Text(line, "warn") for line in said), *notes(collection))
     report.facts = manifest(source, collection, base, base.seed) | report.facts
     write_report(report, out)
     return report

@@ -14,7 +14,7 @@ from tellapart.engine.mine import found_by
 EXACT_UP_TO = 50_000
 ITEMS_A_CELL = 256
 QUERIES = 512
-RECALL = 0.965
+RECALL = 0.955
 FIRST_PROBE = 8
 MOST_CELLS_LOOKED_INTO = 0.25
 HALVINGS = 2
@@ -44,7 +44,7 @@ def probing(ids: np.ndarray, k: np.ndarray, q: np.ndarray, depth: int, *, spec: 
         ids: [m] of the documents. k: [m, d] and q: [n, d] unit vectors, memory-mapped or not.
         spec: an index part, such as `ivf(probe=64)`; `exact` compares with all, and so does `auto` up to 50,000
             documents. Beyond that `auto` takes cells of about 256 documents and looks into about as few of them as
-            find 0.965 of what 512 of the queries would find among all; where those are more than a quarter of the
+            find 0.955 of what 512 of the queries would find among all; where those are more than a quarter of the
             cells, it compares with all.
 
     Raises:

@@ -1,21 +1,19 @@
 """Tuning a text encoder for code search, docstrings to functions, against sentence-transformers.
 
-    python benchmarks/code_search.py [--pairs 512] [--seeds 1] [--rates 5e-5 1e-4] [--low-rank-rates 1e-3 3e-3]
+    python benchmarks/code_search.py [--pairs 512] [--seeds 1] [--rates 5e-5 1e-4] [--cache runs/benchmarks]
 
 The same pairs (functions of the standard library, numpy, scipy, scikit-learn and torch with the first sentence of
 their docstrings), the same packaged MiniLM, the same mined negative for each pair, the same batches a step and number
 of steps, the same loss (in-batch and mined negatives, one way, temperature 0.05), AdamW with the same schedule. Files
 are kept whole by the split. Each side chooses its learning rate on the validation part with the first seed; the test
-part is searched with what each then trained, among all test functions. Ours is trained twice, all weights as the peer
-trains them, and low-rank additions alone (`tune=lora`). Times are of training alone, one after the other, each in a
-process of its own.
+part is searched with what each then trained, among all test functions. Times are of training alone, one after the
+other, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import io
 import json
 import subprocess
@@ -27,7 +25,6 @@ import numpy as np
 from _record import spread, write
 
 PACKAGES = ("python", "numpy", "scipy", "sklearn", "torch")
-TUNED = {"ours": "full", "ours, low rank": "lora"}
 FUNCTIONS, HELD_OUT, BATCH, TEMPERATURE, WARMUP, DECAY = 8000, 1000, 32, 0.05, 0.1, 0.0
 
 
@@ -68,7 +65,7 @@ def ndcg(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     return retrieval(q, k, Relevant.by_target(np.arange(len(q)), np.arange(len(k))), ks=(10,))["nDCG@10"]
 
 
-def ours(data, rate: float, seed: int, part: str, *, tune: str) -> tuple[float, np.ndarray]:
+def ours(data, rate: float, seed: int, part: str) -> tuple[float, np.ndarray]:
     from tellapart.core.collection import Collection
     from tellapart.engine.fit import fit
     from tellapart.engine.prepare import train_data
@@ -77,7 +74,7 @@ def ours(data, rate: float, seed: int, part: str, *, tune: str) -> tuple[float, 
     anchors, positives = data["train"]
     columns = {"anchor": anchors, "positive": positives, "negative": data["negatives"]}
     recipe = Recipe(
-        text="minilm", head="residual-head", tune=tune, objective=f"infonce(temperature={TEMPERATURE})",
+        text="minilm", head="residual-head", tune="full", objective=f"infonce(temperature={TEMPERATURE})",
         both_ways=False, epochs=1, batch_size=BATCH, learning_rate=rate, warmup=WARMUP, weight_decay=DECAY,
     )  # fmt: skip
     pairs = train_data(Collection.of(columns), {}, recipe)
@@ -139,8 +136,7 @@ def child(side: str, pairs: int, rate: float, seed: int, part: str, cache: Path)
 
             seconds, figures = 0.0, ndcg(*(make("encode", "minilm").encode(texts) for texts in data[part]))
         else:
-            train = {"peer": theirs} | {s: functools.partial(ours, tune=tune) for s, tune in TUNED.items()}
-            seconds, figures = train[side](data, rate, seed, part)
+            seconds, figures = (ours if side == "ours" else theirs)(data, rate, seed, part)
     sys.stdout.write("\n" + json.dumps({"seconds": seconds, "nDCG@10": figures.tolist()}))
 
 
@@ -164,7 +160,6 @@ def main() -> None:
     given.add_argument("--pairs", type=int, default=512)
     given.add_argument("--seeds", type=int, default=1)
     given.add_argument("--rates", type=float, nargs="+", default=[5e-5, 1e-4])
-    given.add_argument("--low-rank-rates", type=float, nargs="+", default=[1e-3, 3e-3])
     given.add_argument("--cache", type=Path, default=Path(__file__).parent.parent / "runs" / "benchmarks")
     given.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     given = given.parse_args()
@@ -179,11 +174,10 @@ def main() -> None:
     pairs, cache = given.pairs, given.cache
     held: dict[str, list[dict]] = {}
     chosen, tried = {}, {}
-    for side in ("peer", *TUNED):
-        rates = given.low_rank_rates if side == "ours, low rank" else given.rates
-        runs = {rate: trained(side, pairs, rate, 0, "validation", cache) for rate in rates if len(rates) > 1}
+    for side in ("peer", "ours"):
+        runs = {rate: trained(side, pairs, rate, 0, "validation", cache) for rate in given.rates}
         tried[side] = {str(rate): round(float(np.mean(run["nDCG@10"])), 4) for rate, run in runs.items()}
-        chosen[side] = max(rates, key=lambda rate: tried[side].get(str(rate), 0))
+        chosen[side] = max(given.rates, key=lambda rate: tried[side][str(rate)])
     for seed in range(given.seeds):
         for side in chosen:
             held.setdefault(side, []).append(trained(side, pairs, chosen[side], seed, "test", cache))
@@ -197,14 +191,10 @@ def main() -> None:
         "nDCG@10 on the validation part by learning rate": tried,
         "nDCG@10": {side: round(float(f.mean()), 4) for side, f in figures.items()}
         | {"untrained": round(float(np.mean(before["nDCG@10"])), 4)},
-        "less peer": {
-            side: [round(float(x), 4) for x in intervals.paired(figures["peer"], figures[side])] for side in TUNED
-        },
+        "ours less peer": [round(float(x), 4) for x in intervals.paired(figures["peer"], figures["ours"])],
         "queries": len(figures["peer"]),
         "seconds": {side: spread(s, 1) for side, s in seconds.items()},
-        "share of the peer's time": {
-            side: spread([a / b for a, b in zip(seconds[side], seconds["peer"], strict=True)], 3) for side in TUNED
-        },
+        "share of the peer's time": spread([a / b for a, b in zip(seconds["ours"], seconds["peer"], strict=True)], 3),
     }
     write("code_search", result, ["torch", "sentence-transformers", "transformers"])
 

@@ -31,12 +31,14 @@ class Inputs(ABC):
         chunk: rows that are encoded at once where no gradient is wanted.
         reference: how many rows' vectors under the fresh encoder the head is standardised on; 0: it is not.
         part: the encoder part of items that are opened; sides of equal part share their encoder.
+        encodes: whether an encoder stands below the head.
     """
 
     width: int
     chunk = 4096
     reference = 0
     part: Any = None
+    encodes = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -111,6 +113,8 @@ class Pictures(Inputs):
         augment: pixel parts, applied in order, each with a generator of the (step, item)'s own.
     """
 
+    encodes = True
+
     def __init__(self, x: np.ndarray, encoder: Any, augment: Sequence[Callable[..., Image.Image]] = ()) -> None:
         self.x, self._encoder, self.augment = x, encoder, tuple(augment)
         self.width = encoder.dim
@@ -157,6 +161,7 @@ class Opened(Inputs):
 
     chunk = 64
     reference = 64
+    encodes = True
 
     def __init__(
         self, items: Items, part: Any, *, low_rank: bool = False, augment: Sequence[Callable[..., Any]] = ()

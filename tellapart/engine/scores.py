@@ -39,7 +39,7 @@ def score_counts(run: Run) -> Counts:
         `step`, `positive` and `negative`: what the keys say, before any part of the recipe thinks otherwise.
     """
     inputs = {side: getattr(run.data, side) for side in ("query", "document")}
-    most = ROWS if all(x.encoder() is None for x in inputs.values()) else ROWS_OF_ENCODERS
+    most = ROWS_OF_ENCODERS if any(x.encodes for x in inputs.values()) else ROWS
     rows = np.unique(np.linspace(0, len(run.data.query) - 1, min(len(run.data.query), most)).astype(np.int64))
     q, k = (encoded(run.towers[side], x, rows, run.device) for side, x in inputs.items())
     keys = run.keys(rows)

@@ -104,7 +104,8 @@ class Views(nn.Module):
         if not len(found[0]):
             raise PartError(
                 f"{part} joins items that are linked to one third item, and none of the {len(edges)} links between "
-                "the training items do: give more links"
+                "the training items do (those to held-out items are left out): give more links, or a column `split` "
+                "that has the items which many link to in train"
             )
         for name, rows in zip(("near", "between"), found, strict=True):
             self.register_buffer(name, torch.from_numpy(rows), persistent=False)

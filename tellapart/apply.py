@@ -13,6 +13,7 @@ from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
 from tellapart.recipe import usual_encoder
+from tellapart.runs import embedded
 
 LATEST = Path("runs/latest")
 MOST_CLASSES = 10_000
@@ -261,8 +262,8 @@ def _vectors(
     spec = encoder or usual_encoder(column)
     if "frozen" not in card_of("encode", parse_spec(spec)[0]).traits:
         raise PartError(f"{spec} is no frozen encoder")
-    x = _embed(collection, column, make("encode", spec), stages)
-    return collection, x, _embed(left, column, make("encode", spec), stages) if len(left) else x[:0]
+    x = embedded(collection, column, make("encode", spec), stages=stages)
+    return collection, x, embedded(left, column, make("encode", spec), stages=stages) if len(left) else x[:0]
 
 
 def _labelled(collection: Collection, by: str) -> np.ndarray:
@@ -297,16 +298,8 @@ def _scores(spec: str, what: str) -> Any:
     return card
 
 
-def _embed(collection: Collection, column: str, encoder: Any, stages: Stages) -> np.ndarray:
-    from tellapart.data.spool import cache_folder
-    from tellapart.engine.embed import embed
-
-    with stages.stage(f"embed {column}") as told:
-        return embed(collection, column, encoder, cache=cache_folder(None, "embeddings"), progress=told)
-
-
 def _embedded(collection: Collection, side: Side, model: Any, stages: Stages) -> np.ndarray:
-    return np.asarray(_embed(collection, side.column, model.encoders[side.modality], stages))
+    return np.asarray(embedded(collection, side.column, model.encoders[side.modality], stages=stages))
 
 
 def _texts(source: str | Path, column: str, stages: Stages) -> tuple[Collection, list[str]]:

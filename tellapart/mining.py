@@ -19,11 +19,9 @@ from tellapart.data.identity import curate
 from tellapart.data.marks import FILE as MARKS
 from tellapart.data.marks import read_marks
 from tellapart.data.sources import read
-from tellapart.data.spool import cache_folder
 from tellapart.engine.borderline import FILE as BORDERLINE
 from tellapart.engine.borderline import borderline
 from tellapart.engine.crossencoder import CrossEncoderCheck
-from tellapart.engine.embed import embed
 from tellapart.engine.evaluate import Relevant
 from tellapart.engine.mine import mine, summary
 from tellapart.engine.mined_rows import Form as Form
@@ -31,7 +29,7 @@ from tellapart.engine.mined_rows import write, write_reasons
 from tellapart.engine.model import Model, SideName
 from tellapart.engine.probing import Probing, probing
 from tellapart.engine.spill import ROWS_A_BLOCK, spilled
-from tellapart.runs import Run
+from tellapart.runs import Run, embedded
 
 
 @dataclass(frozen=True)
@@ -160,12 +158,11 @@ def _both(
     stack: ExitStack, items: Collection, model: Model, folder: Path, stages: Stages
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors of the items on both sides, in files that are gone when the stack is left."""
-    sides, cache = items.sides(), cache_folder(None, "embeddings")
+    sides = items.sides()
 
     def spilt(name: SideName) -> np.ndarray:
         side: Side = getattr(sides, name)
-        with stages.stage(f"embed {side.column}") as told:
-            x = embed(items, side.column, model.encoders[side.modality], cache=cache, progress=told)
+        x = embedded(items, side.column, model.encoders[side.modality], stages=stages)
         starts = range(0, len(x), ROWS_A_BLOCK)
         blocks = (model.project(name, np.asarray(x[start : start + ROWS_A_BLOCK])) for start in starts)
         return stack.enter_context(spilled(blocks, folder, what=f"{len(x):,} items"))

@@ -30,6 +30,15 @@ PIXELS = 48
 SIDES = ("query", "document")
 
 
+def embedded(collection: Collection, column: str, encoder: Any, *, stages: Stages) -> np.ndarray:
+    """[n, width] vectors of a column under a frozen encoder, kept by content in the cache folder."""
+    from tellapart.data.spool import cache_folder
+    from tellapart.engine.embed import embed
+
+    with stages.stage(f"embed {column}") as told:
+        return embed(collection, column, encoder, cache=cache_folder(None, "embeddings"), progress=told)
+
+
 class Run:
     """A run folder, opened: its collection, its model, and the vectors of both, computed when they are asked for.
 
@@ -97,11 +106,7 @@ class Run:
 
     def embedded(self, column: str, encoder: Any) -> np.ndarray:
         """[n, width] vectors of a column under a frozen encoder."""
-        from tellapart.data.spool import cache_folder
-        from tellapart.engine.embed import embed
-
-        with self.stages.stage(f"embed {column}") as told:
-            return embed(self.collection, column, encoder, cache=cache_folder(None, "embeddings"), progress=told)
+        return embedded(self.collection, column, encoder, stages=self.stages)
 
     def rows(self, part: str) -> np.ndarray:
         """Row numbers of a part of the split; none of them raises `DataError`."""

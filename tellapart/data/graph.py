@@ -17,7 +17,7 @@ from tellapart.data.columns import ALIASES, plain
 from tellapart.data.limits import GRAPH_LINKS, GRAPH_NODES, NAME_CHARS, TEXT_CHARS
 from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import Row, collect, in_blocks
 
 EDGES = "edges"
 EDGE = pa.struct([("relation", pa.string()), ("node", pa.string())])
@@ -97,8 +97,8 @@ def collection_of(
     links = _sound(graph)
     rows = _pairs(links, texts, graph) if by_links else _items(graph, texts, label)
     made = collect(
-        _blocks(rows), source=source, root=root or Path(), cache=cache, progress=progress, problems=graph.problems,
-        typed=not _all_text(graph), advice=ADVICE,
+        in_blocks(rows, ROWS), source=source, root=root or Path(), cache=cache, progress=progress,
+        problems=graph.problems, typed=not _all_text(graph), advice=ADVICE,
     )  # fmt: skip
     if by_links:
         for name in TRIPLE:
@@ -220,17 +220,6 @@ def _beside(said: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
         taken = plain(name) in roles or name in held or name in (EDGES, *ENDS)
         found[f"source_{name}" if taken else name] = _plain(value)
     return found
-
-
-def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    block: list[Row] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == ROWS:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _notes(links: Sequence[Link], nodes: int, unnamed: int, label: str | None, by_links: bool) -> list[str]:

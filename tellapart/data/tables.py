@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ class _State:
     later: set[str] = field(default_factory=set)
     repeated: int = 0
     items: int = 0
+
+
+def in_blocks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """The rows by blocks of that size, the last one smaller; each is made when it is asked for."""
+    rows = iter(rows)
+    while block := list(islice(rows, size)):
+        yield block
 
 
 def collect(

@@ -121,10 +121,10 @@ class _Known:
             np.fmin.at(out, queries - start, _pair_scores(q, k, queries, rows, exact_scores))
         return out
 
-    def weakest_of(self, q: np.ndarray, k: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """[b] int64: the weakest positive other than the query itself, the first of equal ones; -1 where is none."""
-        least = self.weakest(q, k, start, stop)
-        found = np.full(stop - start, self.documents, np.int64)
+    def weakest_of(self, q: np.ndarray, k: np.ndarray, start: int, least: np.ndarray) -> np.ndarray:
+        """[b] int64: the positive whose score is the `least` of its query, the first of equal ones; -1 for none."""
+        stop = start + len(least)
+        found = np.full(len(least), self.documents, np.int64)
         for queries, rows in self._own_positives(start, stop):
             other = np.ones(len(rows), bool) if self.ids is None else self.ids[0][queries] != self.ids[1][rows]
             queries, rows = queries[other], rows[other]
@@ -352,10 +352,10 @@ def _judged(
     found = columns >= 0
     rule = known.rule(start, np.where(found, columns, 0))
     filtered = (rule == KEPT) & ~known.really_different(start, columns) & found
+    least = known.weakest(q, k, start, stop) if margin is not None or check is not None else np.zeros(0, np.float32)
     if margin is not None:
-        bar = known.weakest(q, k, start, stop)
         with np.errstate(invalid="ignore"):
-            above = filtered & (scores > (bar - np.abs(bar) * np.float32(margin))[:, None])
+            above = filtered & (scores > (least - np.abs(least) * np.float32(margin))[:, None])
         rule[above] = MARGIN
         filtered &= ~above
     asked = np.zeros(columns.shape, bool)
@@ -373,7 +373,7 @@ def _judged(
     rated = np.zeros(columns.shape, np.float32)
     if check is not None:
         checked = filtered & (rule == KEPT)
-        rated[checked], bar = _rated(check, checked, columns, start, known.weakest_of(q, k, start, stop))
+        rated[checked], bar = _rated(check, checked, columns, start, known.weakest_of(q, k, start, least))
         with np.errstate(invalid="ignore"):
             rule[checked & (rated > bar[:, None])] = CHECK
     flat = found.ravel()

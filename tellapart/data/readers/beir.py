@@ -14,7 +14,7 @@ from tellapart.data.lines import lines
 from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import jsonl
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import Row, collect, in_blocks
 
 ORDER = 20
 PAIRS = 4096
@@ -55,8 +55,8 @@ def read(
     queries, _ = _texts(path, "queries", {q for q, _, _, _, _ in judged}, problems, progress)
     corpus, total = _texts(path, "corpus", {d for _, d, _, _, _ in judged}, problems, progress)
     made = collect(
-        _pairs(judged, queries, corpus, problems), source=path.name, root=root or path, cache=cache, progress=progress,
-        problems=problems, total=len(judged), advice=ADVICE,
+        in_blocks(_pairs(judged, queries, corpus, problems), PAIRS), source=path.name, root=root or path, cache=cache,
+        progress=progress, problems=problems, total=len(judged), advice=ADVICE,
     )  # fmt: skip
     return with_about(made, notes=[f"{total} documents are searched, {len(corpus)} of them are relevant to a query"])
 
@@ -82,8 +82,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
 
 def _pairs(
     judged: list[tuple[str, str, float, str, str]], queries: dict[str, str], corpus: dict[str, str], problems: Problems
-) -> Iterator[list[Row]]:
-    block: list[Row] = []
+) -> Iterator[Row]:
     seen = set()
     for query, document, grade, split, place in judged:
         for what, id_, known in (("query", query, queries), ("document", document, corpus)):
@@ -96,12 +95,7 @@ def _pairs(
             seen.add((query, document))
             row = {"id": f"{query}/{document}", "anchor": queries[query], "positive": corpus[document], "target": query,
                    "score": grade, "query_id": query, "document_id": document}  # fmt: skip
-            block.append((place, {**row, "split": split} if split else row))
-        if len(block) == PAIRS:
-            yield block
-            block = []
-    if block:
-        yield block
+            yield place, {**row, "split": split} if split else row
 
 
 def _judgements(folder: Path, problems: Problems) -> Iterator[tuple[str, str, float, str, str]]:

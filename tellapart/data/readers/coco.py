@@ -16,7 +16,7 @@ from tellapart.data.columns import split_of
 from tellapart.data.limits import MIB, size_words
 from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import Row, collect, in_blocks
 
 ORDER = 30
 FILE_BYTES = 512 * MIB
@@ -61,8 +61,7 @@ def read(
     files = _files(path)
     base = root or _base(path, files)
     rows, crowds = _merged(files, base, problems)
-    blocks = (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
-    made = collect(blocks, source=path.name, root=base, cache=cache, progress=progress, total=len(rows),
+    made = collect(in_blocks(rows, ROWS), source=path.name, root=base, cache=cache, progress=progress, total=len(rows),
                    problems=problems, advice=ADVICE)  # fmt: skip
     return with_about(made, notes=[f"{crowds} boxes around crowds were left out"] if crowds else [])
 

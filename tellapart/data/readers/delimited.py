@@ -12,7 +12,7 @@ from tellapart.core.progress import Progress
 from tellapart.data.limits import TEXT_CHARS
 from tellapart.data.lines import lines, too_long
 from tellapart.data.problems import Problems
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import Row, collect, in_blocks
 
 ORDER = 50
 SUFFIXES = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz")
@@ -42,10 +42,13 @@ def read(
 
 def blocks(path: Path, problems: Problems) -> Iterator[list[Row]]:
     """The rows by blocks; rows that do not fit the header are problems."""
+    return in_blocks(_rows(path, problems), ROWS)
+
+
+def _rows(path: Path, problems: Problems) -> Iterator[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), TEXT_CHARS))
     reader = csv.reader(_known(path, problems), delimiter=delimiter(path), strict=True)
     header: list[str] | None = None
-    block: list[Row] = []
     while True:
         start = reader.line_num + 1
         try:
@@ -73,17 +76,8 @@ def blocks(path: Path, problems: Problems) -> Iterator[list[Row]]:
                 f"a row of another width: {len(cells)} fields, and the header has {len(header)}",
             )
             continue
-        block.append(
-            (
-                f"{path.name}:{start}",
-                dict(zip(header, cells, strict=True)) if len(set(header)) == len(header) else _twice(header, path),
-            )
-        )
-        if len(block) == ROWS:
-            yield block
-            block = []
-    if block:
-        yield block
+        row = dict(zip(header, cells, strict=True)) if len(set(header)) == len(header) else _twice(header, path)
+        yield f"{path.name}:{start}", row
 
 
 def _twice(header: list[str], path: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tellapart.core.progress import Progress
 from tellapart.data.limits import JSON_BYTES, size_words
 from tellapart.data.lines import lines, record, too_long
 from tellapart.data.problems import Problems
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import Row, collect, in_blocks
 
 ORDER = 50
 SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json")
@@ -49,7 +49,10 @@ def either(path: Path, problems: Problems) -> Iterator[list[Row]]:
 
 def blocks(path: Path, problems: Problems) -> Iterator[list[Row]]:
     """The records by blocks; lines that are none are problems."""
-    block: list[Row] = []
+    return in_blocks(_records(path, problems), ROWS)
+
+
+def _records(path: Path, problems: Problems) -> Iterator[Row]:
     for number, line in enumerate(lines(path), 1):
         place = f"{path.name}:{number}"
         if line is not None and not line.strip():
@@ -57,15 +60,11 @@ def blocks(path: Path, problems: Problems) -> Iterator[list[Row]]:
         try:
             if line is None:
                 raise DataError(too_long())
-            block.append((place, record(line)))
+            row = record(line)
         except DataError as error:
             problems.add("", place, str(error))
             continue
-        if len(block) == ROWS:
-            yield block
-            block = []
-    if block:
-        yield block
+        yield place, row
 
 
 def listed(path: Path, problems: Problems) -> Iterator[list[Row]]:

@@ -17,7 +17,7 @@ from tellapart.data.limits import SERIES_CHANNELS
 from tellapart.data.lines import lines, too_long
 from tellapart.data.problems import Problems
 from tellapart.data.series import packed
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import Row, collect, in_blocks
 
 ORDER = 30
 SUFFIX = ".ts"
@@ -54,7 +54,7 @@ def read(
     rows = (row for file in _files(path) for row in _rows(file, chosen or {"series": None}, problems))
     base = path if path.is_dir() else path.parent
     return collect(
-        _blocks(rows), source=path.name, root=root or base, typed=False, cache=cache, progress=progress,
+        in_blocks(rows, ROWS), source=path.name, root=root or base, typed=False, cache=cache, progress=progress,
         problems=problems, advice=ADVICE,
     )  # fmt: skip
 
@@ -162,14 +162,3 @@ def _values(text: str) -> list[float]:
         return np.asarray(["nan" if v.strip() == "?" else v for v in text.split(",")], dtype=np.float64).tolist()
     except ValueError:
         raise DataError(f"something that is no number among the values: {text[:40]!r}") from None
-
-
-def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    block: list[Row] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == ROWS:
-            yield block
-            block = []
-    if block:
-        yield block

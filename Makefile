@@ -18,7 +18,7 @@ setup-demo:
 	@scripts/setup demo train,ann,curate,serve,demo
 
 setup-test:
-	@scripts/setup test train,ann,curate,serve,hf,export,demo,dev
+	@scripts/setup test train,ann,curate,graph,serve,hf,export,demo,lance,pg,qdrant,ray,sound,dev
 
 clean:
 	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

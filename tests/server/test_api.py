@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tellapart.data.marks import FILE, Mark, read_marks
-from tellapart.server.app import HEADERS, Guard, create_app
+from tellapart.server.app import create_app
+from tellapart.server.guard import HEADERS, Guard
 from tellapart.server.limits import (
     BODY_BYTES,
     EXAMPLES,
@@ -441,10 +442,9 @@ class TestFuzz:
 
 def test_sizes_that_the_page_asks_for_are_offered():
     import re
-    from pathlib import Path
 
-    import tellapart.server.app as app
+    from tellapart.server.routes.page import STATIC
 
-    scripts = "".join(f.read_text() for f in Path(app.STATIC).glob("*.js"))
+    scripts = "".join(f.read_text() for f in STATIC.glob("*.js"))
     asked = {int(n) for n in re.findall(r"picture\([\w.]+, (\d+)", scripts)}
     assert asked and asked <= set(PICTURE_SIZES)

@@ -1,0 +1,87 @@
+"""Search."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import FastAPI, File, Form, HTTPException, Query, UploadFile
+from pydantic import ValidationError
+
+from tellapart.server import filters, schema
+from tellapart.server.limits import (
+    EXAMPLES,
+    FIELD_BYTES,
+    FILTERS,
+    QUERY_CHARACTERS,
+    RESULTS,
+    UPLOAD_BYTES,
+    VALUES_A_FILTER,
+)
+from tellapart.server.problems import PROBLEMS, in_words
+from tellapart.server.service import Service
+from tellapart.server.shown import results
+from tellapart.server.workers import Workers
+
+Words = Annotated[str, Query(max_length=QUERY_CHARACTERS, description="words", examples=["a yellow fruit"])]
+Ids = Annotated[list[schema.Id], Query(max_length=EXAMPLES, description="ids of items; repeat it for several")]
+Where = Annotated[
+    list[str],
+    Query(
+        max_length=FILTERS * VALUES_A_FILTER,
+        description="column=value, repeated for one of several values, or column=low..high",
+        examples=["year=1990..2000"],
+    ),
+]
+K = Annotated[int, Query(ge=1, le=RESULTS, description="how many results")]
+
+
+def add(app: FastAPI, service: Service, workers: Workers) -> None:
+    """Search by words, a picture, examples and filters."""
+
+    @app.get("/api/search", response_model=schema.SearchAnswer, responses=PROBLEMS, tags=["search"])
+    async def search(
+        words: Words = "",
+        like: Ids = [],  # noqa: B006
+        unlike: Ids = [],  # noqa: B006
+        where: Where = [],  # noqa: B006
+        k: K = 24,
+    ) -> schema.SearchAnswer:
+        """Search by words, by examples of the collection, by filters, or by all of them together."""
+
+        def call() -> schema.SearchAnswer:
+            conditions = filters.parse(where, service.collection)
+            return results(service, service.search(words, None, like, unlike, conditions, k))
+
+        return await workers.run(workers.pool, call)
+
+    @app.post("/api/search", response_model=schema.SearchAnswer, responses=PROBLEMS, tags=["search"])
+    async def search_picture(
+        query: Annotated[
+            str,
+            Form(
+                max_length=FIELD_BYTES,
+                description="a SearchRequest as JSON",
+                examples=['{"words": "at night", "k": 24}'],
+            ),
+        ] = "{}",
+        image: Annotated[
+            UploadFile | None,
+            File(description=f"a picture, or a window of a recording (.npy), of at most {UPLOAD_BYTES >> 20} MiB"),
+        ] = None,
+    ) -> schema.SearchAnswer:
+        """Search by a picture of one's own, together with anything that `query` holds."""
+        try:
+            asked = schema.SearchRequest.model_validate_json(query)
+        except ValidationError as error:
+            raise HTTPException(422, f"query: {in_words(error.errors())}") from None
+        if image is not None and (image.size or 0) > UPLOAD_BYTES:
+            raise HTTPException(413, f"a picture may have at most {UPLOAD_BYTES >> 20} MiB; save it smaller")
+        data = await image.read() if image is not None else None
+        if data == b"":
+            raise HTTPException(400, "the picture is empty; choose another file")
+
+        def call() -> schema.SearchAnswer:
+            found = service.search(asked.words, data, asked.like, asked.unlike, asked.conditions(), asked.k)
+            return results(service, found)
+
+        return await workers.run(workers.pool, call)

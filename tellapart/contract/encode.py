@@ -1,7 +1,8 @@
 """What every encoder and head promises. A check takes a factory of the ready part and raises AssertionError.
 
 Traits: `frozen` (items -> vectors in numpy), `trainable` (`module()` in torch), `head` (vectors -> vectors, trained in
-torch and applied in numpy), `remote` (its weights come from the hub, so nothing can be run here).
+torch and applied in numpy), `tokens` (several vectors an item too: `encode_tokens`), `remote` (its weights come from
+the hub, so nothing can be run here).
 """
 
 from __future__ import annotations
@@ -89,6 +90,44 @@ def check_foreign_items(build: Build) -> None:
         except Exception as error:
             raise AssertionError(f"{wrong!r} among the items must be refused in words, not by {error!r}") from error
         raise AssertionError(f"{wrong!r} among the items must be refused, not encoded")
+
+
+def check_tokens(build: Build) -> None:
+    """`encode_tokens` gives each item a matrix [t >= 1, d] float32 of unit rows, and none for no items."""
+    part = build()
+    given = items(part.modality)
+    found = part.encode_tokens(given)
+    assert isinstance(found, list) and len(found) == len(given), f"{len(given)} items must give as many matrices"
+    width = {rows.shape[1:] for rows in found}
+    assert len(width) == 1 and all(rows.ndim == 2 and len(rows) for rows in found), "each item must give [t >= 1, d]"
+    assert all(rows.dtype == np.float32 for rows in found), "token vectors must be float32"
+    length = np.linalg.norm(np.concatenate(found), axis=1)
+    assert np.abs(length - 1).max() <= CLOSE, "token vectors must have unit length"
+    assert part.encode_tokens([]) == [], "no items must give an empty list"
+
+
+def check_tokens_alone(build: Build) -> None:
+    """An item's token vectors do not depend on what is encoded with it, on the order or on the batch size."""
+    part = build()
+    given = items(part.modality)
+    found = part.encode_tokens(given)
+    turned = part.encode_tokens(given[::-1], batch_size=2)[::-1]
+    alone = [part.encode_tokens([item])[0] for item in given]
+    for others in (turned, alone):
+        same = all(a.shape == b.shape and np.abs(a - b).max() <= CLOSE for a, b in zip(found, others, strict=True))
+        assert same, "token vectors change with the items that are encoded beside them"
+
+
+def check_tokens_refuse(build: Build) -> None:
+    """An item of another kind is refused in words, for its tokens too."""
+    part = build()
+    try:
+        part.encode_tokens([*items(part.modality)[:1], None])
+    except TellapartError:
+        return
+    except Exception as error:
+        raise AssertionError(f"None among the items must be refused in words, not by {error!r}") from error
+    raise AssertionError("None among the items must be refused, not encoded")
 
 
 def check_module(build: Build) -> None:
@@ -188,6 +227,8 @@ def checks(card: Card) -> list[Check]:
     found: list[Check] = []
     if "frozen" in card.traits:
         found += [check_vectors, check_batch_mates, check_tells_items_apart, check_fingerprint, check_foreign_items]
+    if "tokens" in card.traits:
+        found += [check_tokens, check_tokens_alone, check_tokens_refuse]
     if "trainable" in card.traits:
         found += [check_module, check_saved_module]
     if "head" in card.traits:

@@ -41,6 +41,11 @@ class Bytes:
         with torch.no_grad():
             return self.network(*self.prepare(items)).numpy()
 
+    def encode_tokens(self, items, *, batch_size: int = 64):
+        self.prepare(items)
+        rows = [self.encode([c for c in i] or [""]) for i in items]
+        return [z / np.linalg.norm(z, axis=1, keepdims=True) for z in rows]
+
     def module(self):
         return self.network
 
@@ -106,6 +111,28 @@ class RawErrors(Bytes):
         return super().encode([i + "" for i in items])
 
 
+class LongTokens(Bytes):
+    def encode_tokens(self, items, **k):
+        return [2 * z for z in super().encode_tokens(items)]
+
+
+class NoTokensForEmpty(Bytes):
+    def encode_tokens(self, items, **k):
+        return [z[: len(i)] for z, i in zip(super().encode_tokens(items), items, strict=True)]
+
+
+class PaddedTokens(Bytes):
+    def encode_tokens(self, items, *, batch_size: int = 64):
+        found = super().encode_tokens(items)
+        longest = max([len(z) for z in found], default=0)
+        return [np.resize(z, (longest, z.shape[1])) for z in found]
+
+
+class TokensOfAnything(Bytes):
+    def encode_tokens(self, items, **k):
+        return super().encode_tokens([str(i) for i in items])
+
+
 class FrozenModule(Bytes):
     def module(self):
         return self.network.requires_grad_(False)
@@ -138,6 +165,7 @@ class TurnsOnSaving(Bytes):
 
 FROZEN = [contract.check_vectors, contract.check_batch_mates, contract.check_tells_items_apart]
 FROZEN += [contract.check_fingerprint, contract.check_foreign_items]
+TOKENS = [contract.check_tokens, contract.check_tokens_alone, contract.check_tokens_refuse]
 TRAINABLE = [contract.check_module, contract.check_saved_module]
 HEADS = [contract.check_head, contract.check_head_half, contract.check_head_refuses]
 
@@ -208,7 +236,7 @@ class RawKeyErrors(WrappedHead):
         return super().apply(state, x)
 
 
-@pytest.mark.parametrize("check", FROZEN + TRAINABLE, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("check", FROZEN + TOKENS + TRAINABLE, ids=lambda c: c.__name__)
 def test_a_right_encoder_passes(check) -> None:
     check(Bytes)
 
@@ -232,6 +260,10 @@ def test_a_right_head_passes(check) -> None:
         (contract.check_fingerprint, NamedFingerprint),
         (contract.check_foreign_items, TakesAnything),
         (contract.check_foreign_items, RawErrors),
+        (contract.check_tokens, LongTokens),
+        (contract.check_tokens, NoTokensForEmpty),
+        (contract.check_tokens_alone, PaddedTokens),
+        (contract.check_tokens_refuse, TokensOfAnything),
         (contract.check_module, FrozenModule),
         (contract.check_module, HalfTrained),
         (contract.check_module, OtherModule),
@@ -256,6 +288,7 @@ def test_a_wrong_part_fails(check, wrong) -> None:
 
 def test_each_trait_has_its_checks_and_every_check_is_used() -> None:
     given = {card.name: set(contract.checks(card)) for card in cards("encode").values()}
-    assert given["minilm"] == given["lite0"] == set(FROZEN + TRAINABLE)
+    assert given["minilm"] == set(FROZEN + TOKENS + TRAINABLE)
+    assert given["lite0"] == set(FROZEN + TRAINABLE)
     assert given["linear-head"] == given["mlp-head"] == set(HEADS)
     assert contract.checks(card_of("encode", "timm-model")) == []

@@ -58,6 +58,7 @@ def gelu(row: np.ndarray) -> np.ndarray:
 
 
 def bert(tokens: list[int], w: dict) -> np.ndarray:
+    """[tokens, 384] states of the last layer."""
     table = "embeddings.{}_embeddings.weight"
     rows = []
     for place, token in enumerate(tokens):
@@ -81,8 +82,11 @@ def bert(tokens: list[int], w: dict) -> np.ndarray:
             inner = gelu(line(row, w, f"{at}.intermediate.dense"))
             after.append(norm(line(inner, w, f"{at}.output.dense") + row, w, f"{at}.output.LayerNorm"))
         rows = after
-    mean = sum(rows) / len(rows)
-    return mean / math.sqrt(sum(mean**2))
+    return np.asarray(rows)
+
+
+def unit(row: np.ndarray) -> np.ndarray:
+    return row / math.sqrt(sum(row**2))
 
 
 def check(build, options: dict) -> None:
@@ -90,9 +94,12 @@ def check(build, options: dict) -> None:
 
     w = {k: v.astype(np.float64) for k, v in load_file(folder() / "model.safetensors").items()}
     limit = options.get("max_tokens", 256)
-    expected = np.asarray([bert(words_of(text, limit), w) for text in TEXTS])
+    states = [bert(words_of(text, limit), w) for text in TEXTS]
     part = build(**options)
-    np.testing.assert_allclose(part.encode(TEXTS), expected, atol=2e-6)
+    np.testing.assert_allclose(part.encode(TEXTS), [unit(sum(rows) / len(rows)) for rows in states], atol=2e-6)
+    for found, rows in zip(build(**options).encode_tokens(TEXTS), states, strict=True):
+        inner = rows[1:-1] if len(rows) > 2 else rows
+        np.testing.assert_allclose(found, [unit(row) for row in inner], atol=3e-6)
     assert part.truncated_ == sum(len(words_of(text, 10**6)) > limit for text in TEXTS)
 
 

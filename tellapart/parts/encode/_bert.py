@@ -9,7 +9,7 @@ import numpy as np
 
 from tellapart.parts.encode._onnx import MICROSOFT, Graph
 
-BUILDER = "bert-1"
+BUILDER, TOKEN_BUILDER = "bert-1", "bert-tokens-1"
 TOKENS, MASK = "tokens", "mask"
 INT32 = 6
 
@@ -23,7 +23,29 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, 
         masked: take an int64 attention mask beside the tokens. Without one every token counts, which is right for
             texts of one length, and spares the padding.
     """
-    graph, epsilon = Graph(), config["layer_norm_eps"]
+    graph = Graph()
+    x = _layers(graph, weights, config, masked=masked)
+    if masked:
+        axis = graph.constant(np.array([2]))
+        share = graph.add("Unsqueeze", graph.add("Cast", MASK, to=1), axis)
+        over = graph.constant(np.array([1]))
+        total = graph.add("ReduceSum", graph.add("Mul", x, share), over, keepdims=0)
+        mean = graph.add("Div", total, graph.add("ReduceSum", share, over, keepdims=0))
+    else:
+        mean = graph.add("ReduceMean", x, graph.constant(np.array([1])), keepdims=0)
+    return graph, graph.add("LpNormalization", mean, axis=-1, p=2)
+
+
+def token_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> tuple[Graph, str]:
+    """The graph and the name of its output: [n, tokens, width], unit vectors of all tokens of texts of one length."""
+    graph = Graph()
+    x = _layers(graph, weights, config, masked=False)
+    return graph, graph.add("LpNormalization", x, axis=-1, p=2)
+
+
+def _layers(graph: Graph, weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, masked: bool) -> str:
+    """The name of the last layer's states [n, tokens, width]."""
+    epsilon = config["layer_norm_eps"]
 
     def constant(name: str) -> str:
         return graph.constant(weights[name])
@@ -58,12 +80,4 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, 
         inner = matmul(x, f"{name}.intermediate.dense")
         inner = graph.add("BiasGelu", inner, constant(f"{name}.intermediate.dense.bias"), domain=MICROSOFT)
         x = add_norm(inner, x, f"{name}.output")
-    if masked:
-        axis = graph.constant(np.array([2]))
-        share = graph.add("Unsqueeze", graph.add("Cast", MASK, to=1), axis)
-        over = graph.constant(np.array([1]))
-        total = graph.add("ReduceSum", graph.add("Mul", x, share), over, keepdims=0)
-        mean = graph.add("Div", total, graph.add("ReduceSum", share, over, keepdims=0))
-    else:
-        mean = graph.add("ReduceMean", x, graph.constant(np.array([1])), keepdims=0)
-    return graph, graph.add("LpNormalization", mean, axis=-1, p=2)
+    return x

@@ -42,17 +42,20 @@ class Graph:
         self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain, **attributes))
         return name
 
-    def serialise(self, inputs: Mapping[str, tuple[str, list[Any]]], output: str, width: int) -> bytes:
+    def serialise(self, inputs: Mapping[str, tuple[str, list[Any]]], output: str, shape: int | list[Any]) -> bytes:
         """The model as bytes.
 
         Args:
             inputs: ONNX element type and shape (a string is a free axis) by name.
-            output: the name of a float value of shape [n, width].
+            output: the name of a float value.
+            shape: of that value; a number is a width, [n, width].
         """
         from onnx import TensorProto, helper
 
         ins = [helper.make_tensor_value_info(k, TensorProto.DataType.Value(t), s) for k, (t, s) in inputs.items()]
-        out = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", width])
+        out = helper.make_tensor_value_info(
+            output, TensorProto.FLOAT, ["n", shape] if isinstance(shape, int) else shape
+        )
         graph = helper.make_graph(self._nodes, "tellapart", ins, [out], self._constants)
         sets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=sets, ir_version=9).SerializeToString()

@@ -8,28 +8,25 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from tellapart.core.errors import DataError
 from tellapart.core.needs import require
 from tellapart.core.parts import part
-from tellapart.parts.encode._bert import BUILDER, MASK, TOKENS, bert_graph
-from tellapart.parts.encode._bert_folder import BertFolder
-from tellapart.parts.encode._onnx import Graph, digest, runs_of_one_length, session, side_by_side, threads_or_all
-
-TOKENS_A_RUN = 512
+from tellapart.parts.encode._bert import MASK, TOKENS, bert_graph
+from tellapart.parts.encode._bert_texts import BertTexts
+from tellapart.parts.encode._onnx import Graph, digest
 
 
 @part(
     paper="Wang et al., MiniLM, NeurIPS 2020; mean pooling: Reimers and Gurevych, Sentence-BERT, EMNLP 2019",
     place="encode",
-    traits=("frozen", "trainable"),
+    traits=("frozen", "trainable", "tokens"),
     aliases=("all-minilm-l6-v2",),
 )
-class MiniLM:
+class MiniLM(BertTexts):
     """all-MiniLM-L6-v2: a text as 384 numbers, without torch.
 
     Six BERT layers, the mean over the text's tokens, unit length. Frozen, it runs on ONNX Runtime, and only texts of
     one length share a run: no padding is computed, and a text's vector does not depend on its neighbours. For short
-    English texts; `sentence-transformer` takes other models.
+    English texts; `sentence-transformer` takes other models. `encode_tokens` gives a vector for each word piece.
 
     Args:
         path: a folder of the sentence-transformers layout with a BERT and mean pooling, such as `save` writes;
@@ -40,8 +37,6 @@ class MiniLM:
     Attributes:
         truncated_: how many texts were cut since this encoder was made.
     """
-
-    modality = "text"
 
     def __init__(
         self,
@@ -55,33 +50,10 @@ class MiniLM:
         self.threads = threads
         self.truncated_ = 0
 
-    @property
-    def dim(self) -> int:
-        """384 for the packaged model."""
-        return int(self._files.config["hidden_size"])
-
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, tokeniser, cut and precision: equal fingerprints give equal vectors."""
         return digest("minilm", self._files.digest, str(self.max_tokens), "float32")
-
-    def encode(self, items: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
-        """[n, 384] float32 unit vectors; an empty text has the vector of no words.
-
-        Raises:
-            DataError: an item is not a text.
-        """
-        pieces = self._tokenise(items)
-        lengths = np.asarray([len(piece) for piece in pieces], np.int64)
-        runs = runs_of_one_length(lengths, tokens=TOKENS_A_RUN, items=batch_size)
-
-        def run(rows: np.ndarray) -> Any:
-            return self._session.run(None, {TOKENS: np.asarray([pieces[row] for row in rows], np.int64)})[0]
-
-        vectors = np.empty((len(pieces), self.dim), np.float32)
-        for rows, found in zip(runs, side_by_side(run, runs, threads_or_all(self.threads)), strict=True):
-            vectors[rows] = found
-        return vectors
 
     def prepare(self, items: Sequence[str]) -> tuple[Any, ...]:
         """The torch inputs of `module()`: token numbers and attention mask, both [n, longest] int64."""
@@ -105,7 +77,8 @@ class MiniLM:
 
     def graph(self) -> tuple[Graph, str, dict[str, tuple[str, list[Any]]]]:
         """The encoder as an ONNX graph with a mask: the graph, the name of its output, and its inputs."""
-        return *self._graph(masked=True), {name: ("INT64", ["n", "t"]) for name in (TOKENS, MASK)}
+        graph, vector = bert_graph(self._files.weights, self._files.config, masked=True)
+        return graph, vector, {name: ("INT64", ["n", "t"]) for name in (TOKENS, MASK)}
 
     def feed(self, items: Sequence[str]) -> dict[str, np.ndarray]:
         """The inputs of that graph, both [n, longest] int64."""
@@ -121,30 +94,3 @@ class MiniLM:
         tokenizer = self._files.tokenizer(self.max_tokens)
         tokenizer.enable_padding()
         tokenizer.save(str(file))
-
-    @cached_property
-    def _files(self) -> BertFolder:
-        return BertFolder(self.path)
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return self._files.tokenizer(self.max_tokens)
-
-    @cached_property
-    def _session(self) -> Any:
-        def build() -> bytes:
-            graph, vector = self._graph(masked=False)
-            return graph.serialise({TOKENS: ("INT64", ["n", "t"])}, vector, self.dim)
-
-        return session(f"{BUILDER}-{self._files.digest}", build)
-
-    def _graph(self, *, masked: bool) -> tuple[Graph, str]:
-        return bert_graph(self._files.weights, self._files.config, masked=masked)
-
-    def _tokenise(self, items: Sequence[str]) -> list[list[int]]:
-        wrong = next((i for i, item in enumerate(items) if not isinstance(item, str)), None)
-        if wrong is not None:
-            raise DataError(f"minilm takes texts, and item {wrong} is of type {type(items[wrong]).__name__}")
-        found = self._tokenizer.encode_batch(list(items))
-        self.truncated_ += sum(bool(one.overflowing) for one in found)
-        return [one.ids for one in found]

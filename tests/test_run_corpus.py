@@ -103,7 +103,7 @@ def test_every_document_is_indexed_once_and_found_by_search(done: Path, beir: Pa
     assert sorted(r.id for r in [*found.results, *found.closest]) == sorted(index.ids) and found.searched == 141
     item = service.item("d100")
     assert item.caption == "About 100" and item.text.startswith("About 100 A page on the notes")
-    asked = service.confusions()
+    asked = service.pairs.confusions()
     anchors = Collection.open(done / "corpus").values("anchor")
     assert asked.of == 141 and asked.asked == sum(a is not None for a in anchors) == 53
 

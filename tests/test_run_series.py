@@ -48,7 +48,7 @@ def test_windows_of_one_speed_are_found_by_the_other_sensor(made, folder):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "data:image/webp;base64" in page, "held-out windows are drawn"
     service = Service(out)
-    assert service.reads == ("series",)
+    assert service.asking.reads == ("series",)
     found = service.search(image=(folder / "a8.npy").read_bytes(), k=10)
     speeds = [int(r.id[1:]) % 9 for r in [*found.results, *found.closest]]
     assert np.mean([abs(s - 8) <= 1 for s in speeds]) > 0.6

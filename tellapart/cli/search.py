@@ -11,7 +11,8 @@ import typer
 from tellapart.core.errors import DataError
 
 if TYPE_CHECKING:
-    from tellapart.server.service import Result, Results, Service
+    from tellapart.server.answers import Result, Results
+    from tellapart.server.service import Service
 
 
 def search(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tellapart.server.service import Results, Service
+from tellapart.server.answers import Results
+from tellapart.server.service import Service
 
 
 def search(

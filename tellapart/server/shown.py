@@ -5,8 +5,9 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from tellapart.server import schema
+from tellapart.server.answers import Item, Result, Results
 from tellapart.server.confusions import Confusion
-from tellapart.server.service import Item, Result, Results, Service
+from tellapart.server.service import Service
 
 
 def address(service: Service, id_: str) -> str:
@@ -61,5 +62,5 @@ def confusion(service: Service, found: Confusion) -> schema.ConfusionAnswer:
         right_score=found.right_score,
         wrong_score=found.wrong_score,
         both_ways=found.both_ways,
-        said=service.marks.get(frozenset((found.query, found.wrong)), ""),
+        said=service.pairs.marks.get(frozenset((found.query, found.wrong)), ""),
     )

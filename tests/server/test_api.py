@@ -104,7 +104,7 @@ class TestAnswers:
             assert client.post("/api/marks", json={"a": "red-ring", "b": "red-star", "said": ""}).json() == {"marks": 0}
             assert read_marks(folder / FILE) == []
         (folder / FILE).write_text('{"a": "red-star", "b": "red-ring", "said": "same"}')
-        assert tools.open_run(folder).marks == {frozenset(("red-star", "red-ring")): "same"}
+        assert tools.open_run(folder).pairs.marks == {frozenset(("red-star", "red-ring")): "same"}
 
     @pytest.mark.parametrize(
         ("mark", "status"),

@@ -26,7 +26,7 @@ def fitted(service, spec):
     rows = np.concatenate([np.arange(len(service.collection)), *[np.arange(6)] * 30])
     texts = [service.collection.values("text")[r] for r in rows]
     q = service.model.encode_query(texts)
-    k = service._stored(service.collection.ids[rows].tolist())
+    k = service.stored(service.collection.ids[rows].tolist())
     return Chain(spec).fit(
         Bank(q, k, service.collection.ids[rows].astype(str), np.stack([np.arange(len(rows))] * 2, 1))
     )
@@ -102,8 +102,8 @@ class TestOrder:
     def test_it_asks_for_no_vector_of_what_the_filters_hide(self, open_with, monkeypatch):
         service = open_with(MOVES)
         asked = []
-        stored = service._stored
-        monkeypatch.setattr(service, "_stored", lambda ids: asked.extend(ids) or stored(ids))
+        stored = service.stored
+        monkeypatch.setattr(service, "stored", lambda ids: asked.extend(ids) or stored(ids))
         service.search("red", where={"form": "star"})
         assert {i.split("-")[1] for i in asked} == {"star"} and len(asked) == 10
 

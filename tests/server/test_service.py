@@ -58,16 +58,16 @@ class TestSearch:
         assert len(found.results) == 5
 
     def test_the_query_stands_at_a_right_angle_to_what_is_unliked(self, service):
-        z, _ = service._vector("red blue", None, [], ["red-circle"])
+        z, _ = service.asking.vector("red blue", None, [], ["red-circle"])
         away = service.index.vectors(["red-circle"])[0]
         assert abs(float(z @ away)) < 1e-5
         assert abs(float(np.linalg.norm(z)) - 1) < 1e-5
         assert colours(ids_of(service.search("red blue", unlike=["red-circle"], k=6))) == {"blue"}
 
     def test_what_already_points_away_is_left_as_it_is(self, service):
-        with_it, _ = service._vector("blue", None, [], [])
+        with_it, _ = service.asking.vector("blue", None, [], [])
         service.index.z[service.index.row["red-ring"]] *= -1
-        without, _ = service._vector("blue", None, [], ["red-ring"])
+        without, _ = service.asking.vector("blue", None, [], ["red-ring"])
         assert float(with_it @ service.index.vectors(["red-ring"])[0]) < 0
         np.testing.assert_allclose(without, with_it, atol=1e-6)
 
@@ -97,7 +97,7 @@ class TestSearch:
 
     def test_model_without_pictures_says_so(self, run_folder, tools):
         service = tools.open_run(run_folder)
-        service.reads = ("text",)
+        service.asking.reads = ("text",)
         with pytest.raises(DataError, match="does not read a picture; search with words"):
             service.search(image=tools.png(tools.draw("star", (1, 2, 3))))
 
@@ -360,7 +360,7 @@ class TestConfusions:
         assert seen[-1] == 1.0
 
     def test_a_model_of_colours_confuses_forms(self, service):
-        found = service.confusions(10)
+        found = service.pairs.confusions(10)
         assert found.asked == found.of == found.confused == 60
         for pair in found.pairs:
             assert pair.query.split("-")[0] == pair.wrong.split("-")[0]
@@ -368,29 +368,29 @@ class TestConfusions:
 
     def test_they_are_kept_until_a_file_changes(self, tmp_path, tools):
         folder = tools.make_run(tmp_path / "run")
-        first = tools.open_run(folder).confusions(5)
+        first = tools.open_run(folder).pairs.confusions(5)
         again = tools.open_run(folder)
         again.model.encode_query = None
-        assert again.confusions(5) == first
+        assert again.pairs.confusions(5) == first
         tools.write_calibration(folder, slope=10.25)
         changed = tools.open_run(folder)
         changed.model.encode_query = None
         with pytest.raises(TypeError):
-            changed.confusions(5)
+            changed.pairs.confusions(5)
 
     @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"version": 1, "pairs": [{"no": 1}]}'])
     def test_a_damaged_file_is_made_anew(self, tmp_path, tools, content):
         folder = tools.make_run(tmp_path / "run")
         (folder / "confusions.json").write_text(content)
-        assert tools.open_run(folder).confusions(1).total > 0
+        assert tools.open_run(folder).pairs.confusions(1).total > 0
 
     def test_a_large_collection_is_sampled_from_what_was_held_out(self, service, monkeypatch):
-        from tellapart.server import service as module
+        from tellapart.server import pairs as module
 
         monkeypatch.setattr(module, "CONFUSION_QUERIES", 20)
         split = ["test" if i % 4 == 0 else "train" for i in range(60)]
         service.collection = service.collection.with_column("split", split)
-        rows = service._asked()
+        rows = service.pairs._asked()
         assert len(rows) == len(set(rows.tolist())) == 20
         assert sum(split[r] == "test" for r in rows) == 15
 
@@ -403,7 +403,7 @@ class TestOldIndex:
         service.index = tools.PlainIndex(keep.ids[:-1].tolist(), keep.z[:-1])
         found = service.search("red black", k=60)
         assert len(found.results) == 53 and "red" not in colours(ids_of(found))
-        assert service.confusions(1).asked == 53
+        assert service.pairs.confusions(1).asked == 53
 
 
 class TestOtherCollections:
@@ -413,13 +413,13 @@ class TestOtherCollections:
         table = old.table.drop_columns(["text"]).rename_columns({"colour": "label"})
         Collection(table).save(folder / "collection")
         service = tools.open_run(folder)
-        assert service.reads == ("image",)
+        assert service.asking.reads == ("image",)
         with pytest.raises(DataError, match="does not read words; search with a picture"):
             service.search("red")
         assert colours(ids_of(service.search(image=tools.png(tools.draw("star", tools.COLOURS["red"])), k=4))) == {
             "red"
         }
-        assert service.confusions(5).total == 0
+        assert service.pairs.confusions(5).total == 0
         assert service.item("red-star").caption == "red"
 
     def test_texts_searched_by_pictures(self, tmp_path, tools):
@@ -430,7 +430,7 @@ class TestOtherCollections:
         model = tools.ColourModel(Sides(Side("image", "image"), Side("text", "text")))
         index = tools.PlainIndex(collection.values("id"), model.encode_document(collection.values("text")))
         service = Service(folder, model=model, index=index)
-        assert service.confusions(1).asked == 60
+        assert service.pairs.confusions(1).asked == 60
         item = service.item("red-star")
         assert (item.modality, item.text, item.picture) == ("text", "a red star", True)
 
@@ -483,7 +483,7 @@ class TestFolder:
             "from pathlib import Path\n"
             f"s = c.open_run(Path({str(run_folder)!r}))\n"
             "assert s.search('red', like=['red-star'], where={'form': 'ring'}).results\n"
-            "assert s.confusions(1) and s.picture('red-star')\n"
+            "assert s.pairs.confusions(1) and s.picture('red-star')\n"
             "from tellapart.server.app import create_app; create_app(s)\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -80,12 +80,12 @@ class TestTexts:
             "import sys; sys.modules['torch'] = None\n"
             "from tellapart.server.service import Service\n"
             f"s = Service({str(texts)!r})\n"
-            "assert s.search('locomotive', k=1).results[0].id == 'train' and s.confusions(1)\n"
+            "assert s.search('locomotive', k=1).results[0].id == 'train' and s.pairs.confusions(1)\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
     def test_confusions_of_a_real_model(self, texts):
-        found = Service(texts).confusions(10)
+        found = Service(texts).pairs.confusions(10)
         assert found.asked == 6 and all(p.wrong_score >= p.right_score for p in found.pairs)
 
 
@@ -105,7 +105,7 @@ class TestPictures:
         found = service.search(image=tools.png(tools.draw("ring", (60, 100, 210), 200)), k=5)
         labels = [service.item(r.id).columns["label"] for r in found.results]
         assert labels.count("ring") >= 4
-        assert service.reads == ("image",)
+        assert service.asking.reads == ("image",)
 
 
 class TestSearchOnTheTerminal:

@@ -44,12 +44,12 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
                 schema.ColumnAnswer(name=c.name, kind=c.kind, values=list(c.values), low=c.low, high=c.high)
                 for c in await workers.run(workers.pool, service.columns)
             ],
-            reads=list(service.reads),
+            reads=list(service.asking.reads),
             shows=service.sides.document.modality,
             items=len(service.collection),
             calibrated=service.threshold is not None,
             marking=marking,
-            borderline=bool(await workers.run(workers.pool, service.borderline)),
+            borderline=bool(await workers.run(workers.pool, service.pairs.borderline)),
             ranked=service.chain.spec if service.chain else "",
             about=service.about,
         )

@@ -28,21 +28,21 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
         k: Annotated[int, Query(ge=1, le=CONFUSIONS, description="how many pairs")] = 50,
     ) -> schema.ConfusionsAnswer:
         """Pairs that the model cannot tell apart; 202 while they are still being computed."""
-        ready = await workers.run(workers.pool, lambda: service.confusions_ready)
+        ready = await workers.run(workers.pool, lambda: service.pairs.ready)
         if not ready:
             job = getattr(app.state, "confusing", None)
             if job is None or job.done():
                 if job is not None and not job.cancelled() and job.exception() is not None:
                     app.state.confusing = None
                     raise job.exception()
-                app.state.confusing = workers.confusions.submit(service.confusions, 1)
+                app.state.confusing = workers.confusions.submit(service.pairs.confusions, 1)
             response.status_code = 202
             return schema.ConfusionsAnswer(
-                ready=False, done=service.progress.share, pairs=[], total=0, confused=0, asked=0, of=0
+                ready=False, done=service.pairs.progress.share, pairs=[], total=0, confused=0, asked=0, of=0
             )
 
         def call() -> schema.ConfusionsAnswer:
-            found = service.confusions(k)
+            found = service.pairs.confusions(k)
             pairs = [shown.confusion(service, c) for c in found.pairs]
             return schema.ConfusionsAnswer(
                 ready=True,
@@ -63,7 +63,7 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
         """Pairs that the miner was least sure of, those nearest to its margin first."""
 
         def call() -> schema.BorderlineAnswer:
-            found = service.borderline()
+            found = service.pairs.borderline()
             return schema.BorderlineAnswer(pairs=[shown.confusion(service, c) for c in found[:k]], total=len(found))
 
         return await workers.run(workers.pool, call)
@@ -82,5 +82,5 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
             raise HTTPException(
                 403, "this server takes no marks from here; serve the run on this machine alone to mark"
             )
-        count = await workers.run(workers.pool, service.mark, said.a, said.b, said.said)
+        count = await workers.run(workers.pool, service.pairs.mark, said.a, said.b, said.said)
         return schema.MarksAnswer(marks=count)

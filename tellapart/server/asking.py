@@ -1,0 +1,104 @@
+"""From what is asked for to the vector that is searched with: words, a picture and examples, taken together."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.errors import DataError
+from tellapart.server.limits import PIXELS, check_upload
+
+UNLIKE_WEIGHT = 1.0
+KINDS = {"text": "words", "image": "a picture", "series": "a window of a recording"}
+
+
+class Asking:
+    """What can be asked of a model.
+
+    Args:
+        model: encodes what is asked for.
+        stored: from ids to the [n, d] vectors that the index holds for them.
+    """
+
+    def __init__(self, model: Any, stored: Callable[[Sequence[str]], np.ndarray]) -> None:
+        self.model, self.stored = model, stored
+        sides = {model.sides.query.modality, model.sides.document.modality}
+        self.reads: tuple[str, ...] = tuple(m for m in ("text", "image", "series") if m in sides)
+        self._reading = threading.Lock()
+
+    def vector(
+        self, words: str, image: bytes | None, like: list[str], unlike: list[str]
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        notes: list[str] = []
+        towards = []
+        if words:
+            self._check_reads("text")
+            towards.append(self._words(words, notes))
+        if image is not None:
+            kind = kind_of("", image)
+            self._check_reads(kind)
+            towards.append(self._encode(kind, self._decode(image, kind)))
+        if like:
+            towards.append(unit(self.stored(like).mean(0), "what is liked"))
+        away = unit(self.stored(unlike).mean(0), "what is not liked") if unlike else None
+        if not towards:
+            assert away is not None
+            notes.append("These are the items least like those you marked; add words or something you like.")
+            return -away, tuple(notes)
+        z = unit(np.sum(towards, 0), "what is asked for")
+        if away is not None:
+            z = unit(z - UNLIKE_WEIGHT * max(0.0, float(z @ away)) * away, "what is asked for, less what is not liked,")
+        return z, tuple(notes)
+
+    def _check_reads(self, modality: str) -> None:
+        if modality not in self.reads:
+            raise DataError(f"this model does not read {KINDS[modality]}; search with {KINDS[self.reads[0]]}")
+
+    def _encode(self, modality: str, item: Any) -> np.ndarray:
+        encode = self.model.encode_query if modality == self.model.sides.query.modality else self.model.encode_document
+        return unit(np.asarray(encode([item]), np.float32)[0], "the query")
+
+    def opened(self, source: bytes | Path, kind: str) -> Any:
+        from tellapart.data.images import open_image
+        from tellapart.data.series import open_series
+
+        return open_series(source) if kind == "series" else open_image(source, max_pixels=PIXELS)
+
+    def _decode(self, image: bytes, kind: str) -> Any:
+        check_upload(len(image))
+        try:
+            return self.opened(image, kind)
+        except DataError as error:
+            raise DataError(
+                f"the {'window' if kind == 'series' else 'picture'} you gave cannot be used: {error}"
+            ) from None
+
+    def _words(self, words: str, notes: list[str]) -> np.ndarray:
+        encoder = getattr(self.model, "encoders", {}).get("text")
+        with self._reading:
+            before = getattr(encoder, "truncated_", 0)
+            z = self._encode("text", words)
+            if getattr(encoder, "truncated_", 0) > before:
+                reads = getattr(encoder, "max_tokens", None)
+                notes.append(
+                    "The text is longer than the model reads: it was cut"
+                    + (f" after {reads} tokens, about {reads * 3 // 4} words." if reads else ".")
+                )
+        return z
+
+
+def kind_of(words: str, file: bytes | None) -> str:
+    """The modality of what was given: words, or else a file, which says itself whether it is a picture."""
+    return "text" if words else "series" if (file or b"").startswith(b"\x93NUMPY") else "image"
+
+
+def unit(z: np.ndarray, what: str) -> np.ndarray:
+    length = float(np.linalg.norm(z))
+    if not math.isfinite(length) or length < 1e-4:
+        raise DataError(f"{what} leaves no direction to search in: likes and dislikes cancel out; remove one")
+    return (z / length).astype(np.float32)

@@ -64,8 +64,9 @@ def run(
 
     Args:
         source: a path in any format that `tellapart.read` takes, the name `openmoji`, or a collection.
-        out: the run folder: `collection/`, `model/`, `index/`, `rank/` where the recipe names rank parts, `corpus/`
-            where the data keep what is searched apart, `regions/` where a strategy maps attributes to them,
+        out: the run folder: `collection/`, `model/`, `index/`, `fulltext/` where there are texts, `rank/` where the
+            recipe names rank parts, `corpus/` where the data keep what is searched apart, `regions/` where a strategy
+            maps attributes to them,
             `sides/` where it learns from further columns (`engine.together`),
             `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
         recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
@@ -336,6 +337,7 @@ def _kept(
     stages: Stages,
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
+    from tellapart.engine import fulltext
     from tellapart.engine.corpus import SIDE, open_corpus
     from tellapart.engine.indexing import build
     from tellapart.engine.keep import keep
@@ -370,6 +372,8 @@ def _kept(
         nullcontext(z) if corpus is None else corpus.encoded(encode) as keys,
     ):
         index, built = build(recipe.index, documents.ids.tolist(), keys, out / "index", progress=told)
+    with stages.stage("index the words") as told:
+        built.add(*fulltext.keep_fulltext(documents, out / fulltext.FOLDER, progress=told))
     chain = None
     if recipe.rank:
         with stages.stage(f"fit {recipe.rank}"):

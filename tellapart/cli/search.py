@@ -25,6 +25,7 @@ def search(
     unlike: Annotated[list[str] | None, typer.Option("--unlike", help="The id of an item not to be like.")] = None,
     where: Annotated[list[str] | None, typer.Option("--where", help="column=value, or column=low..high.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many results.")] = 10,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Look for the words as words too; fuse both lists.")] = False,
     run: Annotated[Path, typer.Option("--run", help="The folder of a run.")] = Path("runs/latest"),
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -41,7 +42,7 @@ def search(
     service = Service(run)
     conditions = filters.parse(where or [], service.collection)
     found = service.search(
-        words, _read(image, "picture") or _read(series, "window"), like or (), unlike or (), conditions, k
+        words, _read(image, "picture") or _read(series, "window"), like or (), unlike or (), conditions, k, hybrid
     )
     if json:
         from tellapart.cli._say import data

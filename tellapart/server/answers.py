@@ -14,7 +14,7 @@ class Result:
     """One item that was found.
 
     Attributes:
-        score: similarity to the query, or what the chain of rank parts makes of it (`Results.ranked`); None where
+        score: similarity to the query, or what else gave the order (`Results.ranked`); None where
             nothing was asked for but a filter.
         probability: that it matches, where the model is calibrated for such a query.
         passes: whether the score reaches the threshold of the calibration; True where there is none.
@@ -36,7 +36,8 @@ class Results:
         nothing_here: whether the calibrated model says that the collection holds no match.
         searched: how many items were searched after the filters.
         notes: what the user should know, in words.
-        ranked: the chain of rank parts that the scores come from; "" where they are similarities.
+        ranked: what the scores come from: a chain of rank parts, or the fusion of two lists; "" where they are
+            similarities.
     """
 
     results: Sequence[Result]

@@ -20,6 +20,7 @@ def search(
     unlike: Sequence[str] = (),
     where: Mapping[str, Any] | None = None,
     k: int = 10,
+    hybrid: bool = False,
 ) -> Results:
     """The k nearest items of a run to words, a picture and examples, taken together.
 
@@ -30,16 +31,17 @@ def search(
         image: a picture, as a path or as the bytes of its file.
         like, unlike: ids of items.
         where: conditions on columns, such as `{"label": "fruit"}`.
+        hybrid: look for the words as words too, and fuse both lists by their places.
 
     Raises:
         DataError: no run there, or something that cannot be searched with.
     """
     folder = Path(run)
     files = [folder / "model" / "model.json", folder / "index" / "index.json", folder / "collection"]
-    files.append(folder / "rank" / "rank.json")
+    files += [folder / "rank" / "rank.json", folder / "fulltext" / "current.json"]
     service = _opened(str(folder.resolve()), tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
     picture = Path(image).read_bytes() if isinstance(image, str | Path) else image
-    return service.search(words, picture, like, unlike, where, k)
+    return service.search(words, picture, like, unlike, where, k, hybrid)
 
 
 @functools.lru_cache(maxsize=2)

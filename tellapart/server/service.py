@@ -15,10 +15,12 @@ import numpy as np
 from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
 from tellapart.core.hits import Hits
+from tellapart.engine.fusion import fused
 from tellapart.engine.reorder import POOL, open_chain
 from tellapart.server import filters
 from tellapart.server.answers import Item, Result, Results
 from tellapart.server.asking import KINDS, Asking, kind_of
+from tellapart.server.by_words import FUSED, NO_WORDS, ByWords
 from tellapart.server.limits import (
     ID_CHARACTERS,
     TEXT_CHARACTERS,
@@ -58,6 +60,7 @@ class Service:
         self.index = index if index is not None else _load_index(self.folder / "index")
         self.chain = open_chain(self.folder)
         self.asking = Asking(self.model, self.stored)
+        self.by_words = ByWords(self.folder)
         self.pairs = Pairs(self)
 
     @property
@@ -69,7 +72,7 @@ class Service:
     def version(self) -> str:
         """Changes whenever a file of the collection, the model, the index or the chain does."""
         digest = hashlib.sha256()
-        for part in ("collection", "corpus", "model", "index", "rank"):
+        for part in ("collection", "corpus", "model", "index", "fulltext", "rank"):
             for file in sorted((self.folder / part).rglob("*")):
                 if file.is_file():
                     seen = file.stat()
@@ -92,6 +95,7 @@ class Service:
         unlike: Sequence[str] = (),
         where: Mapping[str, Any] | None = None,
         k: int = 24,
+        hybrid: bool = False,
     ) -> Results:
         """The k nearest items to everything that was given, taken together.
 
@@ -108,6 +112,8 @@ class Service:
             image: the bytes of a picture file, or of an .npy file with a window of a recording.
             like, unlike: ids of items, compared by their vectors in the index.
             where: conditions on columns, see `filters.mask`.
+            hybrid: look for the words as words too, and fuse both lists by their places (`engine.fusion`); scores then
+                have no probability, and there is no "nothing here".
 
         Raises:
             DataError: whatever cannot be searched with, in words.
@@ -122,8 +128,13 @@ class Service:
         z, notes = self.asking.vector(words, image, like, unlike)
         if searched == 0:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
-        if like or unlike or bool(words) == bool(image) or kind_of(words, image) != self.sides.query.modality:
-            hidden = {*like, *unlike}
+        hidden = {*like, *unlike}
+        alone = not hidden and bool(words) != bool(image) and kind_of(words, image) == self.sides.query.modality
+        if hybrid and words:
+            return self._fused(z, words, k, passing, searched, hidden, alone, notes)
+        if hybrid:
+            notes = (*notes, NO_WORDS)
+        if not alone:
             hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)[0]
             results = [Result(i, s) for i, s in hits if i not in hidden][:k]
             return Results(results, searched=searched, notes=(*notes, *self._by_cosine))
@@ -150,6 +161,28 @@ class Service:
         if any(r.passes for r in results) or not results:
             return Results(results, searched=searched, notes=notes, ranked=ranked)
         return Results((), closest=results, nothing_here=True, searched=searched, notes=notes, ranked=ranked)
+
+    def _fused(
+        self,
+        z: np.ndarray,
+        words: str,
+        k: int,
+        passing: np.ndarray | None,
+        searched: int,
+        hidden: set[str],
+        alone: bool,
+        notes: tuple[str, ...],
+    ) -> Results:
+        """The search by vectors, through the chain where it applies, and that by words, as one list."""
+        near = self._nearest(z, min(POOL, len(self.collection)), passing)
+        if alone and self.chain is not None:
+            near = self.chain.rank(z[None], near, lambda ids: self.stored(ids.tolist()))
+        allowed = None if passing is None else self.collection.ids[passing].tolist()
+        text = self.by_words.search(words, POOL, allowed)
+        known = self.collection.row_of
+        hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden and i in known]
+        results = [Result(i, s) for i, s in hits[:k]]
+        return Results(results, searched=searched, notes=(*notes, *self.by_words.notes(words)), ranked=FUSED)
 
     @property
     def _by_cosine(self) -> tuple[str, ...]:

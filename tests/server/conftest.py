@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from tellapart.core.collection import Collection
 from tellapart.core.hits import Hits
+from tellapart.engine.fulltext import keep_fulltext
 from tellapart.server.service import Service
 
 COLOURS = {
@@ -123,7 +124,9 @@ def make_run(folder: Path) -> Path:
             )  # fmt: skip
     rows[7]["text"] = NASTY + " an orange square"
     columns = {name: [r[name] for r in rows] for name in rows[0]}
-    Collection.of(columns, root=pictures).save(folder / "collection")
+    collection = Collection.of(columns, root=pictures)
+    collection.save(folder / "collection")
+    keep_fulltext(collection, folder / "fulltext")
     (folder / "model").mkdir()
     write_calibration(folder)
     return folder

@@ -47,6 +47,7 @@ SHAPES_IN_WORDS = {
     "score": "One number an item: how unknown, how much like a target.",
     "rank": "Hits in a better order.",
     "index": "Finding the nearest vectors.",
+    "align": "From the vectors of one encoder to those of another.",
     "audit": "What a collection or a model gets wrong, measured.",
     "merge": "One model out of several.",
 }

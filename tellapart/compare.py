@@ -96,6 +96,7 @@ def compare(
         source, seed=base.seed, columns=columns, marks=read_marks(marks) if marks else (), cache=cache, stages=stages
     )
     from tellapart.engine.compatible import check_together
+    from tellapart.engine.composed import with_gallery
     from tellapart.engine.remarks import remarks
 
     for variant in variants:
@@ -110,6 +111,7 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
     documents = all_documents(source, collection, cache=cache, stages=stages)
+    collection, documents = with_gallery(collection, documents, *(v.recipe for v in variants))
     rest, vectors = collection.take(rows), _Vectors(collection, rows, cache, stages, documents)
     store = _Store(out / "trials")
     looks = max(1, seeds - LOOKS_FROM + 1)

@@ -21,6 +21,7 @@ from tellapart.core.hits import Hits
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
 from tellapart.core.version import VERSION
+from tellapart.data.composed import REFERENCE
 from tellapart.data.given import completed
 from tellapart.data.identity import curate
 from tellapart.data.marks import FILE as MARKS
@@ -67,7 +68,8 @@ def run(
         out: the run folder: `collection/`, `model/`, `index/`, `fulltext/` where there are texts, `rank/` where the
             recipe names rank parts, `corpus/` where the data keep what is searched apart, `regions/` where a strategy
             maps attributes to them,
-            `sides/` where it learns from further columns (`engine.together`),
+            `sides/` where it learns from further columns (`engine.together`); where it composes queries of them,
+            `corpus/` has all pictures,
             `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
         recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
             on the validation part is taken.
@@ -87,12 +89,15 @@ def run(
     recipe = given or PLAIN
     seed = recipe.seed if seed is None else seed
     out, cache = Path(out), Path(cache) if cache else cache_home()
+    from tellapart.engine.composed import with_gallery
+
     started = time.monotonic()
     _writable(out)
     said = read_marks(marks) if marks is not None else _own_marks(out, source, stages)
     collection = prepare(source, seed=seed, columns=columns, marks=said, cache=cache, stages=stages)
-    collection.save(out / "collection")
     documents = all_documents(source, collection, cache=cache, stages=stages)
+    collection, documents = with_gallery(collection, documents, recipe)
+    collection.save(out / "collection")
     if documents is None:
         shutil.rmtree(out / "corpus", ignore_errors=True)
     else:
@@ -101,7 +106,7 @@ def run(
     from tellapart.engine.prepare import features
     from tellapart.engine.regions import keep_mapping
     from tellapart.engine.remarks import remarks
-    from tellapart.engine.together import keep_others
+    from tellapart.engine.sided import keep_others
 
     odd = remarks(collection, recipe)
     for line in odd:
@@ -116,7 +121,7 @@ def run(
     report.add(*(Text(line, "warn") for line in odd))
     report.add(*_learnt(outcomes[name]))
     report.add(*keep_mapping(collection, vectors, recipe, outcomes[name].fitted, out / REGIONS))
-    report.add(*keep_others(collection, vectors, recipe, outcomes[name].fitted, out))
+    report.add(*keep_others(collection, vectors, corpus, recipe, outcomes[name], out))
     report.add(*_kept(collection, vectors, corpus, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*notes(collection))
@@ -338,11 +343,14 @@ def _kept(
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
     from tellapart.engine import fulltext
+    from tellapart.engine.composed import composing
     from tellapart.engine.corpus import SIDE, open_corpus
     from tellapart.engine.indexing import build
     from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
     from tellapart.engine.reorder import FOLDER, drop
+    from tellapart.engine.several import of_column
+    from tellapart.engine.together import composer_of
     from tellapart.engine.trial import fit_chain
 
     rows = np.arange(len(collection))
@@ -366,6 +374,9 @@ def _kept(
             return np.asarray(model.project("document", np.asarray(corpus.vectors[items])))
         return np.asarray(model.project(side, np.asarray(vectors[side][items])))
 
+    if (composer := composer_of(out)) is not None:
+        references = of_column(collection, REFERENCE, lambda rows: model.project("document", vectors[REFERENCE][rows]))
+        encode = composing(encode, composer, references)
     documents = collection if corpus is None else corpus.documents
     with (
         stages.stage("build the index") as told,

@@ -19,6 +19,8 @@ from tellapart.core.needs import require
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.data.composed import REFERENCE
+from tellapart.engine.together import composer_of
 from tellapart.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -73,8 +75,20 @@ class Run:
 
     @cached_property
     def vectors(self) -> dict[str, np.ndarray]:
-        """[n, dim] unit vectors of the trained space by side."""
-        return {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
+        """[n, dim] unit vectors of the trained space by side; queries as composed, where the run does that."""
+        found = {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
+        if (composer := composer_of(self.folder)) is not None:
+            found["query"] = composer(self._references(), found["query"])
+        return found
+
+    def _references(self) -> np.ndarray:
+        """[n, dim] vectors of the pictures that the words of a composed query change, NaN where there is none."""
+        rows = np.flatnonzero(self.collection[REFERENCE].is_valid().to_numpy())
+        encoder = self.model.encoders[self.model.sides.document.modality]
+        x = embedded(self.collection.take(rows), REFERENCE, encoder, stages=self.stages)
+        found = np.full((len(self.collection), self.model.dim), np.nan, np.float32)
+        found[rows] = self.model.project("document", np.asarray(x))
+        return found
 
     def encode(self, side: str, rows: np.ndarray) -> np.ndarray:
         """[n, dim] unit vectors of the items at these rows; the side `corpus` has rows of the corpus."""

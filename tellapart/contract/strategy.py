@@ -1,8 +1,8 @@
 """What every strategy promises: a step gives losses and nothing else, and its memory is parameters and buffers.
 
 `small_run` builds a run over planted features with linear towers, for these checks and for anybody's own. Each check
-takes the runs it is to be made on; strategies of the traits `stages`, `regions`, `sides`, `products`, `labels`,
-`views` and `negatives` are checked on runs that have some.
+takes the runs it is to be made on; strategies of the traits `stages`, `regions`, `sides`, `composed`, `products`,
+`labels`, `views` and `negatives` are checked on runs that have some.
 """
 
 from __future__ import annotations
@@ -146,6 +146,38 @@ def sided_run(**given: Any) -> Run:
     return run
 
 
+def composed_run(**given: Any) -> Run:
+    """A `small_run` of changed pictures: the document is the reference moved by what the query says, one of five
+    coordinates up or down, so that neither tells it alone. One in seven lacks a reference; references stand four times,
+    and as the document of one of the four questions that the next one is asked."""
+    run = small_run(**given)
+    rng, row, n = np.random.default_rng(12), np.arange(len(run.data)), len(run.data)
+    base = np.random.default_rng(13).normal(size=(n // 4 + 1, 6)).astype(np.float32)
+    code = rng.integers(10, size=n)
+    moves = np.concatenate([np.eye(5, 6), -np.eye(5, 6)]).astype(np.float32)
+    said = np.random.default_rng(14).normal(size=(10, 7)).astype(np.float32)
+    own, there = row // 4, row % 7 != 3
+    reference = np.where(there[:, None], base[own], 0)
+    changed = reference + 2 * moves[code]
+    texts = said[code] + 0.1 * rng.normal(size=(n, 7)).astype(np.float32)
+    numbers: dict[tuple[int, int], int] = {}
+    target = [
+        numbers.setdefault((int(o) if t else -1, int(c)), len(numbers))
+        for o, t, c in zip(own, there, code, strict=True)
+    ]
+    asked = np.asarray(target)
+    pictures = np.stack([asked, np.where(there, len(numbers) + own, -1)], 1)
+    same = np.stack([row, asked, pictures[:, 1]], 1)
+    extra = {"pictures": pictures, "asked": asked, "answers": np.arange(len(numbers))[:, None], "same": same,
+             "picture_group": np.full(len(numbers) + len(base), -1)}  # fmt: skip
+    item = torch.arange(n)
+    others: dict[str, Inputs] = {"other_image": Features(reference)}
+    keys = Keys(item, torch.from_numpy(asked), torch.from_numpy(asked))
+    run.data = TrainData(Features(texts), Features(changed), keys, others=others, extra=extra)
+    run.towers["other_image"] = run.towers["document"]
+    return run
+
+
 def product_run(**given: Any) -> Run:
     """A `small_run` of two sides whose items are of one target by fours; one in five is alone in it, or has none."""
     run = small_run(**given)
@@ -273,6 +305,58 @@ def check_closed_form_learns(build: Build) -> None:
         assert torch.equal(a, b), "two solutions of the same data differ"
 
 
+def check_composing_learns(build: Build, runs: Runs = composed_run) -> None:
+    """After many steps, reference and words together find their pictures before most others."""
+    run = runs()
+    strategy = build()
+    strategy.begin(run)
+    learnt = nn.ModuleDict({"towers": run.towers, "strategy": strategy})
+    optimizer = torch.optim.AdamW(learnt.parameters(), lr=3e-3)
+    shares = [_found(run, strategy)]
+    run.steps = 120
+    for step in range(run.steps):
+        run.step = step
+        found = strategy.step(run, np.random.default_rng(step).permutation(len(run.data))[:20])
+        optimizer.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        optimizer.step()
+        strategy.after(run)
+    shares.append(_found(run, strategy))
+    assert shares[1] > max(0.5, shares[0]), (
+        f"composed queries found {shares[0]:.2f} of their pictures, then {shares[1]:.2f}"
+    )
+
+
+def check_composing_without_torch(build: Build, runs: Runs = composed_run) -> None:
+    """What is kept for serving composes as the trained module does, and a query without a reference is its words."""
+    run = runs()
+    strategy = build()
+    strategy.begin(run)
+    with torch.no_grad():
+        for x in strategy.composer.parameters():
+            x.add_(0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(x.numel())))
+        r, t = run.encode_all("document"), run.encode_all("query")
+        there = torch.arange(len(r)) % 3 != 1
+        expected = strategy.composer(r, t, there).numpy()
+    kept = strategy.composer.saved()
+    got = kept(np.where(there.numpy()[:, None], r.numpy(), np.nan), t.numpy())
+    assert np.abs(got - expected).max() < 1e-5, "what is kept composes otherwise than what was trained"
+    assert np.abs(got - t.numpy())[~there.numpy()].max() < 1e-6, (
+        "words without a reference must be the query themselves"
+    )
+
+
+def _found(run: Run, strategy: Any) -> float:
+    """The share of composed queries whose nearest picture, of those that training gives, is a right one."""
+    with torch.no_grad():
+        z, t = run.encode_all("document"), run.encode_all("query")
+        r = run.encode_all("other_image")
+        there = torch.from_numpy(run.data.extra["pictures"][:, 1] >= 0)
+        best = (strategy.composer.eval()(r, t, there) @ z.T).argmax(1)
+        strategy.composer.train()
+    return float((run.data.extra["asked"][best.numpy()] == run.data.extra["asked"]).mean())
+
+
 def _margin(run: Run) -> float:
     """How much higher what matches scores than all; an item of one side does not match itself."""
     sim, target = run.encode_all("query") @ run.encode_all("document").T, run.data.keys.target
@@ -293,9 +377,11 @@ def checks(card: Card) -> list[Check]:
         check_state_restores_to_the_bit,
         check_training_learns,
     ]
+    if "composed" in card.traits:
+        found[-1:] = [check_composing_learns, check_composing_without_torch]
     wanted = (
-        ("stages", staged_run), ("regions", region_run), ("sides", sided_run), ("products", product_run),
-        ("labels", labelled_run), ("views", viewed_run), ("negatives", negative_run),
+        ("stages", staged_run), ("regions", region_run), ("composed", composed_run), ("sides", sided_run),
+        ("products", product_run), ("labels", labelled_run), ("views", viewed_run), ("negatives", negative_run),
     )  # fmt: skip
     runs = [made for trait, made in wanted if trait in card.traits]
     return (

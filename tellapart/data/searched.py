@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,10 +31,11 @@ def searched(
     found = documents(source, cache=cache, progress=progress)
     if found is None or DOCUMENT not in pairs.columns:
         return None
-    return _described(found, pairs)
+    return described(found, pairs)
 
 
-def _described(found: Collection, pairs: Collection) -> Collection:
+def described(found: Collection, pairs: Collection, *, columns: Sequence[str] = ("anchor", "split")) -> Collection:
+    """The documents with these columns of the first pair that each answers, and the `target`."""
     rows = [found.row_of.get(id_) for id_ in pairs.values(DOCUMENT)]
     sets, first, of_query = Sets(len(found)), {}, {}
     for place, (row, query) in enumerate(zip(rows, pairs.values(QUERY), strict=True)):
@@ -41,7 +43,7 @@ def _described(found: Collection, pairs: Collection) -> Collection:
             first.setdefault(row, place)
             sets.unite(of_query.setdefault(query, row), row)
     places = pa.array([first.get(row) for row in range(len(found))], pa.int64())
-    for column in ("anchor", "split"):
+    for column in columns:
         found = found.with_column(column, pairs[column].combine_chunks().take(places))
     targets = [sets.find(row) if row in first else None for row in range(len(found))]
     return with_about(found.with_column("target", pa.array(targets, pa.int64())), **about(pairs))

@@ -29,12 +29,16 @@ def load(name: str, *, cache: Path | None = None, progress: Progress | None = No
     """A shipped collection by name."""
     if name == "openmoji":
         return openmoji(cache=cache, progress=progress)
+    if name == "openmoji-changes":
+        return openmoji_changes(cache=cache, progress=progress)
     makers = {
         "digits": digits, "fashion": fashion, "wordnet": wordnet, "wordnet-relations": wordnet_relations,
         "wordnet-graph": wordnet_graph, "docstrings": docstrings, "basic-motions": basic_motions,
     }  # fmt: skip
     if name not in makers:
-        raise DataError(f"there is no shipped collection {name!r}; {near(name, ['openmoji', *makers])}")
+        raise DataError(
+            f"there is no shipped collection {name!r}; {near(name, ['openmoji', 'openmoji-changes', *makers])}"
+        )
     return makers[name]()
 
 
@@ -43,6 +47,13 @@ def openmoji(*, cache: Path | None = None, progress: Progress | None = None, siz
     from tellapart.data import openmoji as room
 
     return room.openmoji(cache=cache, progress=progress, size=size)
+
+
+def openmoji_changes(*, cache: Path | None = None, progress: Progress | None = None) -> Collection:
+    """Drawings changed in words; see `tellapart.data.openmoji_changes`."""
+    from tellapart.data import openmoji_changes as room
+
+    return room.openmoji_changes(cache=cache, progress=progress)
 
 
 def digits() -> Collection:

@@ -16,7 +16,8 @@ from tellapart.data import readers
 from tellapart.data.tenths import with_tenths
 
 SHIPPED = (
-    "openmoji", "digits", "fashion", "wordnet", "wordnet-relations", "wordnet-graph", "docstrings", "basic-motions"
+    "openmoji", "openmoji-changes", "digits", "fashion", "wordnet", "wordnet-relations", "wordnet-graph", "docstrings",
+    "basic-motions",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.parts import make, parse_spec
 from tellapart.core.progress import Silence, Stages
+from tellapart.data.composed import OWN
 from tellapart.engine.embed import embed
 from tellapart.engine.evaluate import Relevant
 from tellapart.engine.reorder import Encode
@@ -65,13 +66,14 @@ class Corpus:
 
         Returns:
             [n] places in `rows`, one for each query; the relevant documents of each, graded as the data say; and [n]
-            the document that goes by the id of the query and is not said to answer it, -1 where there is none.
+            the document that goes by the id of the query, or is its reference, and is not said to answer it, -1 where
+            there is none.
 
         Raises:
             DataError: none of the documents is in the corpus.
         """
         asked, row_of = collection.take(rows), self.documents.row_of
-        grades = asked.values("score") if "score" in asked.columns else [1.0] * len(asked)
+        grades = asked.values("score") if "score" in asked.columns and OWN not in asked.columns else [1.0] * len(asked)
         relevant: dict[str, dict[int, float]] = {}
         first: dict[str, int] = {}
         pairs = zip(asked.values("query_id"), asked.values("document_id"), grades, strict=True)
@@ -81,7 +83,11 @@ class Corpus:
                 relevant.setdefault(query, {})[row_of[document]] = float(grade)
         if not first:
             raise DataError(f"none of the documents of these {len(rows)} pairs is in the corpus")
-        own = [row_of.get(query, -1) for query in first]
+        names: Any = first
+        if OWN in asked.columns:
+            references = asked.values(OWN)
+            names = [references[place] for place in first.values()]
+        own = [row_of.get(name, -1) for name in names]
         own = [-1 if row in relevant[query] else row for row, query in zip(own, first, strict=True)]
         places = np.asarray(list(first.values()), np.int64)
         return places, Relevant.of(list(relevant.values())), np.asarray(own, np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from tellapart.core.collection import Collection, Side
 from tellapart.core.errors import DataError
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Stages
+from tellapart.data.composed import composed
 from tellapart.engine.compatible import encoder_of
+from tellapart.engine.composed import told
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, TrainData
 from tellapart.recipe import Recipe
@@ -37,6 +39,25 @@ def present(collection: Collection, column: str) -> np.ndarray:
     if int(has.sum()) < FEWEST:
         raise DataError(f"only {int(has.sum())} of {len(has)} items have anything in {column!r}: leave the column out")
     return has
+
+
+def of_column(
+    collection: Collection, column: str, encode: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Rows -> their vectors of a further column, NaN where an item has nothing there.
+
+    Args:
+        encode: rows that have something -> [n, d] vectors.
+    """
+    there = present(collection, column)
+
+    def encoded(rows: np.ndarray) -> np.ndarray:
+        z = encode(rows[there[rows]])
+        found = np.full((len(rows), z.shape[1]), np.nan, np.float32)
+        found[there[rows]] = z
+        return found
+
+    return encoded
 
 
 def filled(collection: Collection, column: str) -> Collection:
@@ -82,7 +103,8 @@ def with_others(
         others[side.column] = Features(np.where(has[:, None], x, x[has].mean(0)))
     data = replace(data, others=others)
     same = [same_content(collection, side) for side in named(collection).values()]
-    return replace(data, extra={**data.extra, "same": np.stack(same, 1)})
+    data = replace(data, extra={**data.extra, "same": np.stack(same, 1)})
+    return replace(data, extra={**data.extra, **told(collection)}) if composed(collection) else data
 
 
 def named(collection: Collection) -> dict[str, Side]:

@@ -9,6 +9,7 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.parts import Card, card_of, cards, parse_spec
+from tellapart.data.composed import composed
 from tellapart.data.graph import EDGES
 from tellapart.recipe import Recipe
 
@@ -21,6 +22,7 @@ NEEDS = {
     "negatives": "texts that are no answer, in columns `negative`, `negative_1` …, or mined ones",
     "regions": "pictures with captions",
     "sides": "a further column of pictures, texts or recordings beside the two sides",
+    "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
     "edges": "links between the items: a graph",
 }
 INPUTS = {
@@ -29,6 +31,7 @@ INPUTS = {
     "pairs and negatives": frozenset({"two-sides", "negatives"}),
     "pictures with captions": frozenset({"two-sides", "regions"}),
     "three columns or more": frozenset({"two-sides", "sides"}),
+    "references, changes, pictures": frozenset({"two-sides", "regions", "sides", "composed"}),
     "nodes and links": frozenset({"two-sides", "edges"}),
 }
 LABELS = {"": frozenset[str](), "labels": frozenset({"labels"}), "numbers": frozenset({"scores"})}
@@ -80,6 +83,8 @@ def has(collection: Collection) -> frozenset[str]:
         found.add("regions")
     if collection.others():
         found.add("sides")
+    if composed(collection):
+        found.add("composed")
     if EDGES in columns:
         found.add("edges")
     return frozenset(found)

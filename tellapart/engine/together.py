@@ -1,52 +1,45 @@
-"""Searching by several sides at once, after a strategy of the trait `sides`: figures, what is kept, use from Python.
+"""Searching by several sides at once, after a strategy of the trait `sides`: in Python and in what is served.
 
     both = Together.open("runs/latest")
     q = both.encode({"text": ["medium skin tone"], "other_image": ["face.png"]})
     hits = index.search(q, 10)
 
-The vectors of the sides that are known become one: their product after `symile`, their sum after `pairwise`. Its cosine
-with a document's vector orders documents as the strategy's score does, so any index finds them.
+The vectors of the sides that are known become one: their product after `symile`, their sum after `pairwise`, what a
+learnt module makes of reference and words after a strategy of the trait `composed`. Its cosine with a document's vector
+orders documents as the strategy's score does, so any index finds them. Works without torch; what needs it, training and
+figures, stands in `engine/sided.py`.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import nn
 
-from tellapart.core.collection import Collection, Sides
+from tellapart.core.composing import Composer
 from tellapart.core.errors import DataError, TellapartError, near
 from tellapart.core.files import write_atomically
-from tellapart.core.report import Table, Text
-from tellapart.engine.evaluate import Relevant, retrieval
-from tellapart.engine.fit import Fitted
-from tellapart.engine.keep import SIDES, keep
+from tellapart.data.composed import REFERENCE
 from tellapart.engine.model import Model
-from tellapart.engine.prepare import FeaturesBySide, opened
-from tellapart.engine.several import learns_from_sides, named, present, same_content
-from tellapart.engine.towers import encoded
-from tellapart.engine.trial import METRICS, held_out
-from tellapart.recipe import Recipe
 
-FOLDER, FILE = "sides", "sides.json"
-LARGEST_FILE = 1 << 20
+FOLDER, FILE, COMPOSER = "sides", "sides.json", "composer.safetensors"
+LARGEST_FILE, LARGEST_COMPOSER = 1 << 20, 1 << 31
 
-Joins = Literal["product", "sum"]
+Joins = Literal["product", "sum", "composer"]
 
 
 def joined(vectors: Sequence[np.ndarray], how: Joins) -> np.ndarray:
     """[n, d] float32 unit vectors of several sides' vectors, [n, d] each; a row of NaN is a side that is not known.
 
     Raises:
-        DataError: an item of which no side is known, or vectors of unlike shapes.
+        DataError: an item of which no side is known, vectors of unlike shapes, or sides that a learnt module joins.
     """
+    if how == "composer":
+        raise DataError("these sides are joined by what was learnt: use Together.encode, or its composer")
     shapes = {x.shape for x in vectors}
     if len(shapes) != 1:
         raise DataError(f"the sides' vectors must have one shape [n, d], not {sorted(shapes)}: give as many items each")
@@ -65,69 +58,13 @@ def joined(vectors: Sequence[np.ndarray], how: Joins) -> np.ndarray:
     return unit.astype(np.float32)
 
 
-def vectors_of(
-    collection: Collection, vectors: FeaturesBySide, fitted: Fitted, rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    """[n, d] vectors of some rows under every tower, by its name; NaN where an item has nothing there."""
-    found, tuned = {}, fitted.recipe.tune != "head"
-    inputs = opened(collection, fitted.recipe) if tuned else {}
-    for name, side in named(collection).items():
-        there = present(collection, side.column)[rows]
-        if tuned:
-            device = next(fitted.towers.parameters()).device
-            z = encoded(fitted.towers[name], inputs[name], rows, device).cpu().numpy()
-        else:
-            z = fitted.encode(name, np.nan_to_num(np.asarray(vectors[name][rows])))
-        found[name] = np.where(there[:, None], z, np.float32(np.nan))
-    return found
+class _SavedComposer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-
-def figures(
-    collection: Collection, vectors: FeaturesBySide, fitted: Fitted, *, part: str = "test"
-) -> dict[str, dict[str, np.ndarray]]:
-    """By column: figures per item of finding what stands there, given all that the item has in the other columns.
-
-    Items of equal content in the column searched are equally right.
-    """
-    rows, towers = held_out(collection, part), named(collection)
-    z, found = vectors_of(collection, vectors, fitted, rows), {}
-    for name, side in towers.items():
-        codes = same_content(collection, side)[rows]
-        there = np.flatnonzero(codes >= 0)
-        if len(there) < 2:
-            continue
-        q = joined([x[there] for other, x in z.items() if other != name], fitted.strategy.joins)
-        values = retrieval(q, z[name][there], Relevant.by_target(codes[there], codes[there]))
-        found[side.column] = {metric: values[metric] for metric in METRICS}
-    return found
-
-
-def keep_others(
-    collection: Collection, vectors: FeaturesBySide, recipe: Recipe, fitted: Fitted | None, out: Path
-) -> list[Table | Text]:
-    """Write the further towers of a run beside its model, and tell what all sides together find on the test part.
-
-    Nothing for recipes whose strategy has not the trait `sides`.
-    """
-    shutil.rmtree(out / FOLDER, ignore_errors=True)
-    if fitted is None or not learns_from_sides(recipe):
-        return []
-    others = collection.others()
-    for side in others:
-        tower = nn.ModuleDict({name: fitted.towers[side.column] for name in SIDES})
-        alone = replace(fitted, towers=tower, state=dict.fromkeys(SIDES, fitted.state[side.column]))
-        keep(Sides(side, side), recipe, alone, out / FOLDER / side.column)
-    held = {"format": 1, "joins": fitted.strategy.joins, "sides": [side.column for side in others]}
-    write_atomically(out / FOLDER / FILE, json.dumps(held, indent=2).encode())
-    rows: list[list[Any]] = [
-        [column, *(float(np.nanmean(values[metric])) for metric in METRICS), len(values[METRICS[0]])]
-        for column, values in figures(collection, vectors, fitted).items()
-    ]
-    note = "found by all the other columns of the item at once; in Python, tellapart.engine.together"
-    table = Table("All other sides known", ["searched", *METRICS, "held-out items"], rows, note)
-    names = ", ".join(side.column for side in others)
-    said = f"What is searched with here and on the served page are the two sides alone; {names} can be added in Python."
-    return [table, Text(said)]
+    kind: str = Field(max_length=100)
+    heads: int = Field(ge=1, le=1024)
+    size: int = Field(ge=8, le=LARGEST_COMPOSER)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class _Saved(BaseModel):
@@ -135,7 +72,33 @@ class _Saved(BaseModel):
 
     format: Literal[1]
     joins: Joins
-    sides: list[str] = Field(min_length=1, max_length=1000)
+    sides: list[str] = Field(max_length=1000)
+    composer: _SavedComposer | None = None
+
+
+def keep_joined(folder: Path, joins: Joins, sides: Sequence[str], composer: Composer | None = None) -> None:
+    """Write how the sides of a run are joined: `sides.json`, and the tensors of a composer beside it."""
+    from safetensors.numpy import save
+
+    saved = None
+    if composer is not None:
+        content = save({name: np.ascontiguousarray(x, np.float32) for name, x in composer.state.items()})
+        write_atomically(folder / COMPOSER, content)
+        digest = hashlib.sha256(content).hexdigest()
+        saved = _SavedComposer(kind=composer.kind, heads=composer.heads, size=len(content), sha256=digest)
+    held = _Saved(format=1, joins=joins, sides=list(sides), composer=saved)
+    write_atomically(folder / FILE, held.model_dump_json(indent=2, exclude_none=True).encode())
+
+
+def composer_of(folder: str | Path) -> Composer | None:
+    """What joins a reference and a change in words in a run folder; None for a run of another kind.
+
+    Raises:
+        TellapartError: files that do not read, or are not those that were written.
+    """
+    place = Path(folder) / FOLDER
+    saved = _read(place / FILE) if (place / FILE).is_file() else None
+    return _composer(place, saved) if saved is not None else None
 
 
 class Together:
@@ -145,10 +108,13 @@ class Together:
         model: of the two sides.
         others: by column, a model of that column alone.
         joins: how the strategy joins what is known.
+        composer: what joins them, where that was learnt; the reference then goes through the side that is searched.
     """
 
-    def __init__(self, model: Model, others: Mapping[str, Model], joins: Joins) -> None:
-        self.model, self.others, self.joins = model, dict(others), joins
+    def __init__(
+        self, model: Model, others: Mapping[str, Model], joins: Joins, composer: Composer | None = None
+    ) -> None:
+        self.model, self.others, self.joins, self.composer = model, dict(others), joins, composer
 
     @staticmethod
     def open(folder: str | Path) -> Together:
@@ -160,18 +126,13 @@ class Together:
         place = Path(folder) / FOLDER / FILE
         if not place.is_file():
             raise TellapartError(
-                f"{folder} holds no further sides: run with strategy=symile or strategy=pairwise on data that have some"
+                f"{folder} holds no further sides: run with a strategy such as symile, pairwise or "
+                "combiner on data that have some"
             )
-        if place.stat().st_size > LARGEST_FILE:
-            raise TellapartError(f"{place} is too large to be what its name says, and was not read")
-        try:
-            saved = _Saved.model_validate_json(place.read_bytes())
-        except ValidationError as error:
-            raise TellapartError(f"{place} cannot be read: {error.errors()[0]['msg'].lower()}") from None
-        if any(name in (".", "..") or Path(name).name != name for name in saved.sides):
-            raise TellapartError(f"{place} names a side that is no name of a column")
+        saved = _read(place)
         others = {name: Model.load(place.parent / name) for name in saved.sides}
-        return Together(Model.load(Path(folder) / "model"), others, saved.joins)
+        model = Model.load(Path(folder) / "model")
+        return Together(model, others, saved.joins, _composer(place.parent, saved))
 
     def encode(self, known: Mapping[str, Sequence[Any]], batch_size: int = 32) -> np.ndarray:
         """[n, dim] float32 unit vectors of what is known, to search documents with.
@@ -185,8 +146,46 @@ class Together:
         sides = self.model.sides
         encoders = {name: other.encode_document for name, other in self.others.items()}
         encoders |= {sides.document.column: self.model.encode_document, sides.query.column: self.model.encode_query}
+        if self.composer is not None:
+            encoders = {sides.query.column: self.model.encode_query, REFERENCE: self.model.encode_document}
         if unknown := [name for name in known if name not in encoders]:
             raise DataError(f"this run knows no side {unknown[0]!r}; {near(unknown[0], encoders)}")
         if not known:
             raise DataError(f"give at least one of {', '.join(encoders)}")
-        return joined([encoders[name](items, batch_size) for name, items in known.items()], self.joins)
+        found = {name: encoders[name](items, batch_size) for name, items in known.items()}
+        if self.composer is None:
+            return joined(list(found.values()), self.joins)
+        nothing = np.full_like(next(iter(found.values())), np.nan)
+        return self.composer(found.get(REFERENCE, nothing), found.get(sides.query.column, nothing))
+
+
+def _read(place: Path) -> _Saved:
+    if place.stat().st_size > LARGEST_FILE:
+        raise TellapartError(f"{place} is too large to be what its name says, and was not read")
+    try:
+        saved = _Saved.model_validate_json(place.read_bytes())
+    except ValidationError as error:
+        raise TellapartError(f"{place} cannot be read: {error.errors()[0]['msg'].lower()}") from None
+    if any(name in (".", "..") or Path(name).name != name for name in saved.sides):
+        raise TellapartError(f"{place} names a side that is no name of a column")
+    if (saved.composer is None) == (saved.joins == "composer") or not (saved.sides or saved.composer):
+        raise TellapartError(f"{place} cannot be read: it does not say how the sides are joined")
+    return saved
+
+
+def _composer(place: Path, saved: _Saved) -> Composer | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    if saved.composer is None:
+        return None
+    file = place / COMPOSER
+    if not file.is_file() or file.stat().st_size != saved.composer.size:
+        raise TellapartError(f"{file} is missing or has another size than {FILE} says; copy the whole folder again")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != saved.composer.sha256:
+        raise TellapartError(f"{file} is not the file that {FILE} names (its hash differs); copy the folder again")
+    try:
+        return Composer(saved.composer.kind, load(content), saved.composer.heads)
+    except SafetensorError as error:
+        raise TellapartError(f"{file} cannot be read: {error}") from None

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.core.parts import make
+from tellapart.core.parts import card_of, make, parse_spec
+from tellapart.data.composed import REFERENCE
 from tellapart.engine.inputs import Inputs, TrainData
 from tellapart.recipe import Recipe
 
@@ -16,7 +17,8 @@ from tellapart.recipe import Recipe
 def build(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
     """A tower a side, or one for both where both are one column.
 
-    Towers of two columns with one encoder part have a head each and the encoder in common.
+    Towers of two columns with one encoder part have a head each and the encoder in common. Where references and words
+    are composed, references go through the tower of the documents.
     """
 
     def tower(side: str, shared: nn.Module | None = None) -> nn.Module:
@@ -37,7 +39,11 @@ def build(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
     else:
         shared = query.get_submodule("0") if data.one_encoder else None
         made = nn.ModuleDict({"query": query, "document": tower("document", shared)})
+    shared_reference = "composed" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
     for name, inputs in data.others.items():
+        if shared_reference and name == REFERENCE:
+            made[name] = made["document"]
+            continue
         part = inputs.part
         like = next((s for s in made if part is not None and data.side(s).part is part), None)
         made[name] = tower(name, made[like].get_submodule("0") if like else None)

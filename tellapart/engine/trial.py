@@ -11,14 +11,17 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
+from tellapart.data.composed import OWN, REFERENCE
 from tellapart.data.votes import by_vote, shown
 from tellapart.engine.compatible import check_together
+from tellapart.engine.composed import composes, composing
 from tellapart.engine.corpus import SIDE as CORPUS
 from tellapart.engine.corpus import Corpus
 from tellapart.engine.evaluate import Relevant, listed, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
 from tellapart.engine.prepare import FeaturesBySide, opened, train_data
 from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pairs
+from tellapart.engine.several import of_column
 from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
 
@@ -36,12 +39,14 @@ class Outcome:
         seconds: of training.
         encode: (side, [n] rows of the collection) -> [n, d] unit vectors.
         fitted: the trained run; None where nothing was trained.
+        alone: `encode` of each side by itself, where queries are composed of a reference and words.
     """
 
     values: dict[str, np.ndarray]
     seconds: float
     encode: Encode = field(repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
+    alone: Encode | None = field(default=None, repr=False)
 
     def mean(self, name: str) -> float:
         """The figure over all its queries."""
@@ -52,9 +57,10 @@ def held_out(collection: Collection, part: str) -> np.ndarray:
     """[n] rows of a split, one item for each concept where the collection knows concepts.
 
     Variants of one concept answer each other's queries; one of each keeps the question fair and the intervals honest.
+    Not where queries are composed: each then says which of them it wants.
     """
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == part)
-    if "concept" not in collection.columns:
+    if "concept" not in collection.columns or OWN in collection.columns:
         return rows
     concepts = collection.codes("concept")[0][rows]
     _, first = np.unique(concepts, return_index=True)
@@ -267,8 +273,15 @@ def trial(
     place = folder / key(collection, recipe, seed) if folder else None
     fitted = fit(recipe, data, seed=seed, folder=place, progress=progress)
     encode = _encode(collection, vectors, fitted, corpus)
+    alone = encode
+    if composes(recipe):
+        encode = composing(
+            encode,
+            fitted.strategy.composer.saved(),
+            of_column(collection, REFERENCE, lambda rows: alone(REFERENCE, rows)),
+        )
     figures = measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus)
-    return Outcome(figures, fitted.seconds, encode, fitted)
+    return Outcome(figures, fitted.seconds, encode, fitted, alone)
 
 
 def _frozen(vectors: FeaturesBySide, corpus: Corpus | None) -> FeaturesBySide:
@@ -277,7 +290,7 @@ def _frozen(vectors: FeaturesBySide, corpus: Corpus | None) -> FeaturesBySide:
 
 def _encode(collection: Collection, vectors: FeaturesBySide, fitted: Fitted, corpus: Corpus | None = None) -> Encode:
     """The towers on rows of the collection: on their frozen features, or on the items where an encoder was tuned."""
-    tower = {"query": "query", "document": "document", CORPUS: "document"}
+    tower = {"query": "query", "document": "document", CORPUS: "document", REFERENCE: "document"}
     if fitted.recipe.tune == "head":
         x = _frozen(vectors, corpus)
         return lambda side, rows: fitted.encode(tower[side], np.asarray(x[side][rows]))

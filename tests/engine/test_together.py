@@ -16,7 +16,8 @@ from tellapart.core.errors import DataError, PartError, TellapartError
 from tellapart.core.report import Table
 from tellapart.engine.fit import fit
 from tellapart.engine.prepare import features, train_data
-from tellapart.engine.together import FILE, FOLDER, Together, figures, joined, vectors_of
+from tellapart.engine.sided import figures, vectors_of
+from tellapart.engine.together import FILE, FOLDER, Together, joined
 from tellapart.recipe import Recipe
 from tellapart.run import run
 

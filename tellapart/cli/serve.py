@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -21,41 +20,106 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="How many processes share the port.")] = 1,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="A file of keys; then nobody may search without one.")
+    ] = None,
+    new_key: Annotated[
+        str | None, typer.Option("--new-key", help="Add a key of this name to --keys, print it, and serve nothing.")
+    ] = None,
+    right: Annotated[str, typer.Option("--right", help="What the new key may do: read, write or admin.")] = "read",
+    expires: Annotated[str | None, typer.Option("--expires", help="When the new key ends, such as 2027-01-31.")] = None,
+    rate: Annotated[
+        float,
+        typer.Option("--rate", min=0, help="Requests a second for each key and address (0: any), or for the new key."),
+    ] = 0.0,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", min=0.1, max=3600, help="Seconds that a request may take.")
+    ] = 30.0,
+    grace: Annotated[
+        float, typer.Option("--grace", min=1, max=3600, help="Seconds that requests have to end at a stop.")
+    ] = 10.0,
+    log_level: Annotated[
+        str | None,
+        typer.Option("--log-level", help="debug, info (a line a request), warning or error; info where others come."),
+    ] = None,
+    open_metrics: Annotated[bool, typer.Option("--open-metrics", help="Show /metrics to everybody.")] = False,
 ) -> None:
     """Serve the page and the HTTP API of a run until Ctrl-C."""
-    serve_page(run, host=host, port=port, open=open)
+    if new_key is not None:
+        _add_key(keys, new_key, right, expires, rate)
+        return
+    serve_page(
+        run, host=host, port=port, open=open, workers=workers, keys=keys, rate=rate, time_limit=time_limit,
+        grace=grace, log_level=log_level, open_metrics=open_metrics,
+    )  # fmt: skip
 
 
-def serve_page(run: Path, *, host: str = "127.0.0.1", port: int = 0, view: str = "search", open: bool = False) -> None:
+def _add_key(file: Path | None, name: str, right: str, expires: str | None, rate: float) -> None:
+    import sys
+
+    from tellapart.cli._say import out
+    from tellapart.server.keys import new_key
+
+    if file is None:
+        raise TellapartError("--new-key needs --keys FILE, where its hash is kept")
+    secret = new_key(file, name, right, expires=expires, rate=rate or None)
+    out(secret)
+    typer.echo(f"This is the key of {name} ({right}). It is shown only now; {file} holds its hash.", file=sys.stderr)
+
+
+def serve_page(
+    run: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    view: str = "search",
+    open: bool = False,
+    workers: int = 1,
+    keys: Path | None = None,
+    rate: float = 0.0,
+    time_limit: float = 30.0,
+    grace: float = 10.0,
+    log_level: str | None = None,
+    open_metrics: bool = False,
+) -> None:
     """Serve a run until Ctrl-C; `view` is what a browser is opened at, and the address that is told."""
     from tellapart.cli._say import out
     from tellapart.core.needs import require
 
-    for name in ("fastapi", "uvicorn", "python_multipart"):
+    for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
         require(name, "tellapart serve")
-    import uvicorn
+    from tellapart.server.app import LOCAL
+    from tellapart.server.running import Settings, serve_at
 
-    from tellapart.server.app import LOCAL, create_app
-
-    listening = listen(host, port)
-    with listening:
+    everywhere = host in ANY
+    for_others = everywhere or keys is not None or workers > 1
+    settings = Settings(
+        run,
+        hosts=("*",) if everywhere else (*LOCAL, host, shown(host)),
+        marking=not everywhere,
+        keys=keys,
+        rate=rate,
+        time_limit=time_limit,
+        open_metrics=open_metrics,
+        processes=workers,
+        grace=grace,
+        level=log_level or ("info" if for_others else "warning"),
+    )
+    with listen(host, port) as listening:
         address = f"http://{shown(host)}:{listening.getsockname()[1]}{'' if view == 'search' else f'/?view={view}'}"
-        app = create_app(run, hosts=("*",) if host in ANY else (*LOCAL, host, shown(host)), marking=host not in ANY)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, log_level="warning", server_header=False, timeout_graceful_shutdown=3, limit_concurrency=256
-            )
-        )
-        out(f"{run} is served at {address} (Ctrl-C stops it)")
-        if host in ANY:
-            out("Everyone who can reach this machine can search the collection and see its pictures.")
-        if open:
-            import webbrowser
 
-            webbrowser.open(address)
-        # uvicorn shuts down in order and then passes the signal on
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
+        def opened() -> None:
+            out(f"{run} is served at {address} (Ctrl-C stops it)")
+            if everywhere:
+                have = " and has a key" if keys is not None else ""
+                out(f"Everyone who can reach this machine{have} can search the collection and see its pictures.")
+            if open:
+                import webbrowser
+
+                webbrowser.open(address)
+
+        serve_at(listening, settings, opened)
     out("stopped")
 
 

@@ -18,6 +18,10 @@ class DataError(TellapartError, ValueError):
     """A collection that cannot be read or that lacks what a step needs."""
 
 
+class BackendAwayError(DataError):
+    """A database that does not answer now; the call may be tried again, and nothing has to be started anew for it."""
+
+
 class MissingExtraError(TellapartError, ImportError):
     """A library that an optional part needs is not installed."""
 

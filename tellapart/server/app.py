@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,30 +11,69 @@ from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from tellapart.core.version import VERSION
+from tellapart.server.access import Access, Door
 from tellapart.server.guard import Guard
+from tellapart.server.keys import Keys
+from tellapart.server.limits import TIME_LIMIT
+from tellapart.server.metrics import Metrics
+from tellapart.server.observing import Observer
 from tellapart.server.problems import add_errors
-from tellapart.server.routes import items, page, pairs, search
+from tellapart.server.rates import Rates
+from tellapart.server.readiness import Readiness
+from tellapart.server.routes import items, page, pairs, search, state
 from tellapart.server.service import Service
 from tellapart.server.workers import Workers
 
+TOLD_EVERY = 1.0
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 
 
-def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL, marking: bool = True) -> FastAPI:
+def create_app(
+    run_folder: str | Path | Service,
+    *,
+    hosts: Sequence[str] = LOCAL,
+    marking: bool = True,
+    keys: str | Path | None = None,
+    rate: float = 0.0,
+    rates_file: Path | None = None,
+    time_limit: float = TIME_LIMIT,
+    open_metrics: bool = False,
+) -> FastAPI:
     """The application over a run folder.
 
     Args:
         run_folder: what `tellapart run` wrote, or an open `Service`.
         hosts: names under which the server may be asked for; others are refused, so that no foreign page can reach a
             local server through a name of its own. `("*",)` takes all.
-        marking: whether pairs can be marked as the same or different: the one thing here that writes.
+        marking: whether anybody may write (mark pairs, add and delete items) where there are no keys.
+        keys: a file of keys, see `Keys`; then nobody may search without one.
+        rate: requests a second for each key without a rate of its own and each address without a key; 0: any.
+        rates_file: what several processes share, see `rates.make_file`.
+        time_limit: seconds from the arrival of a request to its answer.
+        open_metrics: whether `/metrics` is for everybody.
     """
+    access = Access(
+        keys=Keys(keys) if keys is not None else None,
+        everybody="admin" if marking else "read",
+        rate=rate,
+        open_metrics=open_metrics,
+    )
     service = run_folder if isinstance(run_folder, Service) else Service(run_folder)
-    workers = Workers()
+    workers, metrics, readiness, rates = Workers(time_limit), Metrics(), Readiness(service), Rates(rates_file)
+
+    async def tell_on() -> None:
+        while True:
+            await state.tell(service, workers, readiness, metrics)
+            await asyncio.sleep(TOLD_EVERY)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        warming = asyncio.create_task(asyncio.to_thread(readiness.warm_up))
+        telling = asyncio.create_task(tell_on())
+        with readiness.told_of_signals():
+            yield
+        telling.cancel()
+        await asyncio.wait((telling, warming), timeout=TOLD_EVERY)
         workers.close()
 
     app = FastAPI(
@@ -45,12 +85,16 @@ def create_app(run_folder: str | Path | Service, *, hosts: Sequence[str] = LOCAL
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
-    app.state.workers = workers
+    app.state.workers, app.state.metrics, app.state.readiness = workers, metrics, readiness
+    # the last one stands before all others
+    app.add_middleware(Door, access=access, rates=rates)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Guard)
+    app.add_middleware(Observer, metrics=metrics)
     add_errors(app)
-    search.add(app, service, workers)
-    items.add(app, service, workers, marking)
-    pairs.add(app, service, workers, marking)
-    page.add(app, service)
+    search.add(app, service, workers, metrics)
+    items.add(app, service, workers)
+    pairs.add(app, service, workers)
+    state.add(app, service, workers, readiness, metrics, access)
+    page.add(app)
     return app

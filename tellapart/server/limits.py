@@ -21,6 +21,8 @@ TEXT_CHARACTERS = 20_000
 CONFUSIONS = 200
 CONFUSION_QUERIES = 20_000
 WAITING = 64
+TIME_LIMIT = 30.0
+RETRY_AFTER = 1
 
 
 class NoSuchItemError(DataError):
@@ -33,6 +35,14 @@ class TooLargeError(DataError):
 
 class BusyError(DataError):
     """More requests are waiting than the server keeps."""
+
+
+class TookTooLongError(DataError):
+    """A request was not answered within its time."""
+
+
+class GoneError(DataError):
+    """Nobody waits for the answer any more."""
 
 
 def check_query(words: str) -> str:

@@ -47,6 +47,7 @@ class SearchRequest(_Strict):
         Field(max_length=FILTERS, description="by column: a value, a list of values, or a range"),
     ] = {}
     k: Annotated[int, Field(ge=1, le=RESULTS, description="how many results")] = 24
+    hybrid: Annotated[bool, Field(description="look for the words as words too, and fuse both lists")] = False
 
     def conditions(self) -> dict[str, Any]:
         """`where` as the service takes it."""
@@ -89,7 +90,9 @@ class SearchAnswer(BaseModel):
     nothing_here: bool = Field(description="whether the calibrated model says that nothing in the collection matches")
     searched: int = Field(description="how many items were searched, after the filters")
     notes: list[str] = Field(description="what one should know, in words")
-    ranked: str = Field(description="the chain of rank parts that gave the scores; empty where they are cosines")
+    ranked: str = Field(
+        description="what gave the scores: a chain of rank parts, or fusion of two lists; empty where they are cosines"
+    )
 
 
 class ColumnAnswer(BaseModel):
@@ -113,6 +116,7 @@ class ColumnsAnswer(BaseModel):
     borderline: bool = Field(description="whether there are pairs that the miner was unsure of")
     calibrated: bool
     ranked: str = Field(description="the chain of rank parts of the run; empty where it has none")
+    hybrid: bool = Field(description="whether words can be looked for as words too")
     about: dict[str, str] = Field(description="name, licence and attribution of the collection")
 
 
@@ -167,6 +171,13 @@ class Health(BaseModel):
     status: Literal["ok"]
     items: int
     version: str
+
+
+class Ready(BaseModel):
+    """Whether the server should be asked."""
+
+    ready: bool
+    reason: str = Field(description="why not, in words; empty when it should")
 
 
 class Problem(BaseModel):

@@ -380,6 +380,8 @@ class TestSafety:
             "/api/borderline",
             "/api/marks",
             "/api/health",
+            "/api/ready",
+            "/metrics",
         }
         for path, methods in described["paths"].items():
             for method, spec in methods.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
 
 from tellapart.server import schema, shown
 from tellapart.server.limits import ID_CHARACTERS, NoSuchItemError
@@ -16,7 +16,7 @@ from tellapart.server.workers import Workers
 Size = Annotated[int, Query(description="the longest side in pixels: 96, 192, 384 or 768")]
 
 
-def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None:
+def add(app: FastAPI, service: Service, workers: Workers) -> None:
     """An item, its picture, and the columns that all have."""
     answers = {**NOT_FOUND, **PROBLEMS}
 
@@ -37,7 +37,7 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
         return shown.item(service, service.item(known_length(id)))
 
     @app.get("/api/columns", response_model=schema.ColumnsAnswer, tags=["items"])
-    async def columns() -> schema.ColumnsAnswer:
+    async def columns(request: Request) -> schema.ColumnsAnswer:
         """What can be filtered, and what can be searched with."""
         return schema.ColumnsAnswer(
             columns=[
@@ -48,9 +48,10 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
             shows=service.sides.document.modality,
             items=len(service.collection),
             calibrated=service.threshold is not None,
-            marking=marking,
+            marking=request.state.caller.may("write"),
             borderline=bool(await workers.run(workers.pool, service.pairs.borderline)),
             ranked=service.chain.spec if service.chain else "",
+            hybrid=service.by_words.has_text,
             about=service.about,
         )
 

@@ -1,4 +1,4 @@
-"""The page, and whether the server runs."""
+"""The page."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from tellapart.server import schema
-from tellapart.server.service import Service
-
 STATIC = Path(__file__).parents[1] / "static"
 
 
-def add(app: FastAPI, service: Service) -> None:
+def add(app: FastAPI) -> None:
     """The page and its files."""
-
-    @app.get("/api/health", response_model=schema.Health, tags=["server"])
-    async def health() -> schema.Health:
-        """Whether the server runs."""
-        return schema.Health(status="ok", items=len(service.collection), version=service.version)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, Query, Response
 
 from tellapart.server import schema, shown
+from tellapart.server.access import needs
 from tellapart.server.limits import CONFUSIONS
 from tellapart.server.problems import NOT_FOUND, PROBLEMS, REFUSED
 from tellapart.server.service import Service
 from tellapart.server.workers import Workers
 
 
-def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None:
+def add(app: FastAPI, service: Service, workers: Workers) -> None:
     """Pairs that cannot be told apart, and what somebody says of them."""
 
     @app.get(
@@ -72,15 +72,10 @@ def add(app: FastAPI, service: Service, workers: Workers, marking: bool) -> None
         "/api/marks",
         response_model=schema.MarksAnswer,
         responses={**REFUSED, **NOT_FOUND, **PROBLEMS},
+        dependencies=[needs("write")],
         tags=["confusions"],
     )
-    async def mark(request: Request, said: schema.MarkRequest) -> schema.MarksAnswer:
+    async def mark(said: schema.MarkRequest) -> schema.MarksAnswer:
         """Keep that two items are really the same, or really different; the next run goes by it."""
-        # Browsers say where a request comes from; another site must not mark through somebody's browser.
-        origin = request.headers.get("origin")
-        if not marking or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
-            raise HTTPException(
-                403, "this server takes no marks from here; serve the run on this machine alone to mark"
-            )
         count = await workers.run(workers.pool, service.pairs.mark, said.a, said.b, said.said)
         return schema.MarksAnswer(marks=count)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, File, Form, HTTPException, Query, UploadFile
+from fastapi import FastAPI, File, Form, HTTPException, Query, Response, UploadFile
 from pydantic import ValidationError
 
 from tellapart.server import filters, schema
+from tellapart.server.answers import Results
 from tellapart.server.limits import (
     EXAMPLES,
     FIELD_BYTES,
@@ -17,6 +18,7 @@ from tellapart.server.limits import (
     UPLOAD_BYTES,
     VALUES_A_FILTER,
 )
+from tellapart.server.metrics import Metrics
 from tellapart.server.problems import PROBLEMS, in_words
 from tellapart.server.service import Service
 from tellapart.server.shown import results
@@ -33,10 +35,16 @@ Where = Annotated[
     ),
 ]
 K = Annotated[int, Query(ge=1, le=RESULTS, description="how many results")]
+Hybrid = Annotated[bool, Query(description="look for the words as words too, and fuse both lists by their places")]
 
 
-def add(app: FastAPI, service: Service, workers: Workers) -> None:
+def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics) -> None:
     """Search by words, a picture, examples and filters."""
+
+    def answer(found: Results) -> Response:
+        # made in the thread that searched, and sent as it is: FastAPI would check and write out a model once more
+        metrics.searched(empty=not found.results)
+        return Response(results(service, found).model_dump_json(), media_type="application/json")
 
     @app.get("/api/search", response_model=schema.SearchAnswer, responses=PROBLEMS, tags=["search"])
     async def search(
@@ -45,12 +53,13 @@ def add(app: FastAPI, service: Service, workers: Workers) -> None:
         unlike: Ids = [],  # noqa: B006
         where: Where = [],  # noqa: B006
         k: K = 24,
-    ) -> schema.SearchAnswer:
+        hybrid: Hybrid = False,
+    ) -> Response:
         """Search by words, by examples of the collection, by filters, or by all of them together."""
 
-        def call() -> schema.SearchAnswer:
+        def call() -> Response:
             conditions = filters.parse(where, service.collection)
-            return results(service, service.search(words, None, like, unlike, conditions, k))
+            return answer(service.search(words, None, like, unlike, conditions, k, hybrid))
 
         return await workers.run(workers.pool, call)
 
@@ -68,7 +77,7 @@ def add(app: FastAPI, service: Service, workers: Workers) -> None:
             UploadFile | None,
             File(description=f"a picture, or a window of a recording (.npy), of at most {UPLOAD_BYTES >> 20} MiB"),
         ] = None,
-    ) -> schema.SearchAnswer:
+    ) -> Response:
         """Search by a picture of one's own, together with anything that `query` holds."""
         try:
             asked = schema.SearchRequest.model_validate_json(query)
@@ -80,8 +89,9 @@ def add(app: FastAPI, service: Service, workers: Workers) -> None:
         if data == b"":
             raise HTTPException(400, "the picture is empty; choose another file")
 
-        def call() -> schema.SearchAnswer:
-            found = service.search(asked.words, data, asked.like, asked.unlike, asked.conditions(), asked.k)
-            return results(service, found)
+        def call() -> Response:
+            conditions = asked.conditions()
+            found = service.search(asked.words, data, asked.like, asked.unlike, conditions, asked.k, asked.hybrid)
+            return answer(found)
 
         return await workers.run(workers.pool, call)

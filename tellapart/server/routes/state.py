@@ -1,0 +1,64 @@
+"""Whether the server lives, whether it should be asked, and its figures."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, HTTPException, Request, Response
+
+from tellapart.server import schema
+from tellapart.server.access import Access, Caller
+from tellapart.server.limits import RETRY_AFTER
+from tellapart.server.metrics import Metrics
+from tellapart.server.problems import REFUSED
+from tellapart.server.readiness import Readiness
+from tellapart.server.service import Service
+from tellapart.server.workers import Workers
+
+
+def add(
+    app: FastAPI, service: Service, workers: Workers, readiness: Readiness, metrics: Metrics, access: Access
+) -> None:
+    """Health, readiness and metrics."""
+
+    @app.get("/api/health", response_model=schema.Health, tags=["server"])
+    async def health() -> schema.Health:
+        """Whether the server runs."""
+        return schema.Health(status="ok", items=len(service.collection), version=service.version)
+
+    @app.get(
+        "/api/ready",
+        response_model=schema.Ready,
+        responses={503: {"model": schema.Ready, "description": "it should not be asked now; `reason` says why"}},
+        tags=["server"],
+    )
+    async def ready(response: Response) -> schema.Ready:
+        """Whether the server should be asked: it is warm, does not stop, and its index answers."""
+        reason = await readiness.reason()
+        if reason:
+            response.status_code = 503
+            response.headers["retry-after"] = str(RETRY_AFTER)
+        return schema.Ready(ready=not reason, reason=reason)
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={**REFUSED, 200: {"content": {"text/plain": {}}, "description": "figures"}},
+        tags=["server"],
+    )
+    async def figures(request: Request) -> Response:
+        """Figures in the format of Prometheus, for who may administer the server and for this machine."""
+        caller: Caller = request.state.caller
+        if not (access.open_metrics or caller.local or caller.may("admin")):
+            raise HTTPException(403, "the figures are for this machine, and for keys with the right to admin")
+        await tell(service, workers, readiness, metrics)
+        text, kind = metrics.text()
+        return Response(text, headers={"content-type": kind})
+
+
+async def tell(service: Service, workers: Workers, readiness: Readiness, metrics: Metrics) -> None:
+    """Tell the metrics how this process stands."""
+    metrics.now(
+        waiting=workers.waiting,
+        items=len(service.collection),
+        ready=not await readiness.reason(),
+        run=service.version,
+    )

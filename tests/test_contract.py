@@ -24,10 +24,12 @@ def promises():
 
 
 @pytest.mark.parametrize(("card", "check"), list(promises()))
-def test_part_keeps_its_promise(card: Card, check):
+def test_part_keeps_its_promise(card: Card, check, request: pytest.FixtureRequest):
     missing = [name for name in card.needs if not installed(name)]
     if missing:
         pytest.skip(f"{card.name} needs {', '.join(missing)}, which is not installed")
+    if "database" in card.traits:
+        request.getfixturevalue("postgres")
     check(lambda **options: make(card.shape, card.name, **options))
 
 

@@ -43,21 +43,23 @@ def library_comparisons():
                 yield pytest.param(card, function, id=f"{card.shape}/{card.name}/{name}")
 
 
-def build(card: Card):
+def build(card: Card, request: pytest.FixtureRequest):
     missing = [name for name in card.needs if not installed(name)]
     if missing:
         pytest.skip(f"{card.name} needs {', '.join(missing)}, which is not installed")
+    if "database" in card.traits:
+        request.getfixturevalue("postgres")
     return functools.partial(make, card.shape, card.name)
 
 
 @pytest.mark.parametrize(("card", "options"), list(cases()))
-def test_part_agrees_with_its_oracle(card: Card, options: dict):
-    oracle(card.file.stem).check(build(card), dict(options))
+def test_part_agrees_with_its_oracle(card: Card, options: dict, request: pytest.FixtureRequest):
+    oracle(card.file.stem).check(build(card, request), dict(options))
 
 
 @pytest.mark.parametrize(("card", "compare"), list(library_comparisons()))
-def test_part_agrees_with_a_library(card: Card, compare):
-    compare(build(card))
+def test_part_agrees_with_a_library(card: Card, compare, request: pytest.FixtureRequest):
+    compare(build(card, request))
 
 
 @pytest.mark.parametrize("card", list(cards().values()), ids=lambda card: f"{card.shape}/{card.name}")

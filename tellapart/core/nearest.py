@@ -22,10 +22,14 @@ NUMBERS_TO_OVERLAP = 1_000_000
 def exact_scores(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     """[n] float32 `q[i] · k[i]`, summed in float64 in one fixed order: equal vectors give equal bits.
 
-    A matrix product does not promise that: its bits depend on where in a block a column falls.
+    A matrix product does not promise that: its bits depend on where in a block a column falls. One `q` alone is
+    compared with all `k`.
     """
-    out = np.empty(len(q), np.float32)
-    for start in range(0, len(q), PAIRS_A_CHUNK):
+    if len(q) == 1 and len(k) <= PAIRS_A_CHUNK:
+        return np.asarray((q.astype(np.float64) * k).sum(1), np.float32)
+    q = np.broadcast_to(q, k.shape)
+    out = np.empty(len(k), np.float32)
+    for start in range(0, len(k), PAIRS_A_CHUNK):
         piece = slice(start, start + PAIRS_A_CHUNK)
         out[piece] = (q[piece].astype(np.float64) * k[piece]).sum(1)
     return out

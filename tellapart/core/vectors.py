@@ -46,12 +46,18 @@ class VectorIndex:
         self._parts: list[np.ndarray] = []
         self._ids: list[str] = []
         self._alive = np.zeros(0, bool)
+        self._living: int | None = 0
         self._row_of: dict[str, int] | None = {}
         self._names: np.ndarray | None = None
         self._ranks: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._alive))
+        if self._living is None:
+            self._living = int(np.count_nonzero(self._alive))
+        return self._living
+
+    def ready(self) -> None:
+        """Raise `BackendAwayError` where what holds the vectors does not answer; an index in this process does."""
 
     @property
     def ids(self) -> np.ndarray:
@@ -79,16 +85,8 @@ class VectorIndex:
         Raises:
             DataError: another width, a row of zeros or with a value that is not finite, an id twice.
         """
-        z = self._checked(z, "vectors")
-        names = [str(i) for i in ids]
-        if len(names) != len(z):
-            raise DataError(f"{len(names)} ids do not fit {len(z)} vectors")
-        if any(not isinstance(i, str) or not i for i in ids):
-            raise DataError("ids must be strings that are not empty")
-        if len(set(names)) != len(names):
-            seen: set[str] = set()
-            twice = next(i for i in names if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-            raise DataError(f"the id {twice!r} is given twice: which vector should it have?")
+        z = checked_vectors(z, "vectors", self.dim)
+        names = checked_ids(ids, len(z))
         if not names:
             return
         rows = self._rows
@@ -102,6 +100,7 @@ class VectorIndex:
             names, z = [i for i, f in zip(names, fresh, strict=True) if f], z[fresh]
             if not names:
                 return
+        self._living = None
         start = len(self._ids)
         self._ids.extend(names)
         rows.update(zip(names, range(start, start + len(names)), strict=True))
@@ -125,6 +124,7 @@ class VectorIndex:
         if unknown:
             raise DataError(f"cannot delete {unknown[0]!r}: it is not in the index ({len(unknown)} unknown ids)")
         self._alive[[rows.pop(i) for i in names]] = False
+        self._living = None
         self._tidy()
 
     def search(self, z: np.ndarray, k: int, *, filter: Filter | None = None) -> Hits:
@@ -144,6 +144,19 @@ class VectorIndex:
         """`search`, giving scores [queries, k] and int64 places in `ids` [queries, k]: no strings, for many queries."""
         rows, scores = self._search(z, k, self._allowed(filter), self._block)
         return scores, (np.cumsum(self._alive) - 1)[rows]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was chosen at build, by name."""
+        return {}
+
+    def wider(self) -> bool:
+        """Look further than before, where that is left to the build; whether that was possible."""
+        return False
+
+    def elsewhere(self) -> int:
+        """Bytes that are held outside the folder it is saved in."""
+        return 0
 
     def search_exactly(self, z: np.ndarray, k: int) -> Hits:
         """What `search` would give if it compared every item: the oracle that recall is measured against."""
@@ -219,23 +232,6 @@ class VectorIndex:
             self._ranks = ranks
         return self._ranks
 
-    def _checked(self, z: np.ndarray, what: str) -> np.ndarray:
-        z = np.asarray(z)
-        if z.ndim != 2 or (len(z) and not z.shape[1]):
-            raise DataError(f"the {what} must be a matrix [n, d], not of shape {z.shape}")
-        if len(z) and self.dim not in (None, z.shape[1]):
-            raise DataError(f"the {what} have {z.shape[1]} dimensions and the index {self.dim}: use one model for both")
-        z = np.asarray(z, np.float32)
-        length = np.sqrt(np.einsum("nd,nd->n", z, z, dtype=np.float64))
-        for wrong, words in ((~np.isfinite(length), "a value that is not finite"), (length == 0, "nothing but zeros")):
-            if wrong.any():
-                raise DataError(f"row {int(wrong.argmax())} of the {what} holds {words}")
-        off = np.abs(length - 1) > UNIT
-        if off.any():
-            z = z.copy()
-            z[off] = z[off] / length[off, None]
-        return z
-
     def _allowed(self, filter: Filter | None) -> np.ndarray:
         if filter is None:
             return self._alive
@@ -251,15 +247,18 @@ class VectorIndex:
         mask[[rows[i] for i in filter if i in rows]] = True
         return mask
 
+    def _count(self, allowed: np.ndarray) -> int:
+        return len(self) if allowed is self._alive else int(np.count_nonzero(allowed))
+
     def _search(self, z: np.ndarray, k: int, allowed: np.ndarray, find: Callable[..., Any]) -> tuple[Any, Any]:
         """Rows and scores [queries, k]."""
-        if k < 1:
-            raise DataError(f"k is {k}: ask for at least 1 item")
-        z = self._checked(z, "queries")
-        k = min(k, int(np.count_nonzero(allowed)))
+        z = checked_queries(z, k, self.dim)
+        k = min(k, self._count(allowed))
         if k == 0 or not len(z):
             return np.zeros((len(z), k), np.int64), np.full((len(z), k), -np.inf, np.float32)
         size = self.queries_a_block
+        if len(z) <= size:
+            return find(z, k, allowed)
         blocks = [find(z[i : i + size], k, allowed) for i in range(0, len(z), size)]
         return np.concatenate([r for r, _ in blocks]), np.concatenate([s for _, s in blocks])
 
@@ -268,20 +267,22 @@ class VectorIndex:
 
     def _block(self, z: np.ndarray, k: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and scores of the k best of a block of queries."""
-        total, count = len(allowed), int(np.count_nonzero(allowed))
+        total, count = len(allowed), self._count(allowed)
         if count <= max(FEW, FEW_SHARE * total):
             return self._all_of(z, k, allowed)
-        rows = np.full((len(z), k), -1, np.int64)
-        scores = np.full((len(z), k), -np.inf, np.float32)
-        open_, wanted = np.arange(len(z)), k
         mask = None if count == total else allowed
+        best = self._best(z, k, k, mask) if k < total else None
+        if best is None:
+            return self._all_of(z, k, allowed)
+        rows, scores = best
+        wanted, open_ = 4 * k, np.flatnonzero(rows[:, -1] < 0)
         while len(open_):
             best = self._best(z[open_], wanted, k, mask) if wanted < total else None
             if best is None:
                 rows[open_], scores[open_] = self._all_of(z[open_], k, allowed)
                 break
             rows[open_], scores[open_] = best
-            open_ = open_[(rows[open_] < 0).any(1)]
+            open_ = open_[rows[open_, -1] < 0]
             wanted *= 4
         return rows, scores
 
@@ -313,6 +314,10 @@ class VectorIndex:
         """Candidates compared in float32, sorted, ties by id, cut at k; -1 and -inf where there are too few."""
         if rows.shape[1] < k:
             rows = np.pad(rows, ((0, 0), (0, k - rows.shape[1])), constant_values=-1)
+        if len(z) == 1 and rows.min() >= 0:
+            only = exact_scores(z, take(self._parts, rows[0]))
+            order = np.lexsort((self._order[rows[0]], -only))[:k]
+            return rows[:, order], only[None, order]
         scores = np.full(rows.shape, -np.inf, np.float32)
         query, place = np.nonzero(rows >= 0)
         for start in range(0, len(query), PAIRS_A_CHUNK):
@@ -329,6 +334,7 @@ class VectorIndex:
         self._parts = [take(self._parts, keep)] if len(keep) else []
         self._ids = [self._ids[row] for row in keep]
         self._alive = np.ones(len(keep), bool)
+        self._living = len(keep)
         self._row_of = self._names = self._ranks = None
         self._forget()
 
@@ -368,15 +374,58 @@ class VectorIndex:
         VectorIndex.__init__(self)
         self._forget()
         self._parts, self._ids, self._alive, self._row_of, self._ranks = [z], ids, alive, None, order
+        self._living = None
         self._read(folder)
         return self
+
+
+def checked_ids(ids: Iterable[str], count: int) -> list[str]:
+    """Ids as they may be added with `count` vectors: different strings that are not empty."""
+    names = list(ids)
+    if len(names) != count:
+        raise DataError(f"{len(names)} ids do not fit {count} vectors")
+    if any(not isinstance(i, str) or not i for i in names):
+        raise DataError("ids must be strings that are not empty")
+    names = [str(i) for i in names]
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        twice = next(i for i in names if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise DataError(f"the id {twice!r} is given twice: which vector should it have?")
+    return names
+
+
+def checked_vectors(z: np.ndarray, what: str, dim: int | None) -> np.ndarray:
+    """[n, d] float32 rows of length 1; another width, zeros and what is not finite raise `DataError`."""
+    z = np.asarray(z)
+    if z.ndim != 2 or (len(z) and not z.shape[1]):
+        raise DataError(f"the {what} must be a matrix [n, d], not of shape {z.shape}")
+    if len(z) and dim not in (None, z.shape[1]):
+        raise DataError(f"the {what} have {z.shape[1]} dimensions and the index {dim}: use one model for both")
+    z = np.asarray(z, np.float32)
+    length = np.sqrt(np.einsum("nd,nd->n", z, z, dtype=np.float64))
+    near_one = np.abs(length - 1) <= UNIT
+    if near_one.all():
+        return z
+    for wrong, words in ((~np.isfinite(length), "a value that is not finite"), (length == 0, "nothing but zeros")):
+        if wrong.any():
+            raise DataError(f"row {int(wrong.argmax())} of the {what} holds {words}")
+    z = z.copy()
+    z[~near_one] = z[~near_one] / length[~near_one, None]
+    return z
+
+
+def checked_queries(z: np.ndarray, k: int, dim: int | None) -> np.ndarray:
+    """Queries as `checked_vectors` gives them, for a search of `k` items."""
+    if k < 1:
+        raise DataError(f"k is {k}: ask for at least 1 item")
+    return checked_vectors(z, "queries", dim)
 
 
 def write_version(folder: str | Path, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:
     """Write a folder's next version `v000N` and point `current.json` at it, in this order, each step whole or not.
 
     Args:
-        write: fills the folder it is given.
+        write: fills the folder it is given; folders inside it are synchronised by whoever makes them.
         facts: kept in `current.json`, beside the version and the sizes of its files.
     """
     folder = Path(folder)
@@ -386,15 +435,15 @@ def write_version(folder: str | Path, write: Callable[[Path], None], facts: dict
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write(temporary)
-        files = sorted(temporary.iterdir())
+        files = sorted(f.relative_to(temporary) for f in temporary.rglob("*") if f.is_file())
         for file in files:
-            _sync(file)
+            _sync(temporary / file)
         _sync(temporary)
         number = max([0, *(int(v.name[1:]) for v in _versions(folder))]) + 1
         version = folder / f"v{number:04d}"
         os.rename(temporary, version)
         pointer = folder / f".{CURRENT}-{os.getpid()}"
-        sizes = {f.name: (version / f.name).stat().st_size for f in files}
+        sizes = {f.as_posix(): (version / f).stat().st_size for f in files}
         pointer.write_text(json.dumps({**facts, "version": version.name, "files": sizes}), encoding="utf-8")
         _sync(pointer)
         os.replace(pointer, folder / CURRENT)
@@ -450,7 +499,7 @@ def _current(folder: Path) -> dict[str, Any]:
     with (folder / CURRENT).open(encoding="utf-8") as file:
         facts: dict[str, Any] = json.loads(file.read(MOST_BYTES_OF_JSON))
     names = [facts["version"], *facts["files"]]
-    if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*", n) for n in names):
+    if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", n) for n in names):
         raise ValueError(f"{CURRENT} names files that cannot be its own")
     return facts
 

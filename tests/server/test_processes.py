@@ -1,0 +1,173 @@
+"""Real servers: how they begin, serve in several processes, and stop."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tellapart.server.keys import new_key
+
+pytestmark = pytest.mark.processes
+PATIENCE = 60.0
+# the model of these tests in place of one from a folder, and a search that takes as long as its word says
+SERVE = f"""
+import importlib.util, re, sys, time
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("drawn", {str(Path(__file__).with_name("conftest.py"))!r})
+drawn = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(drawn)
+from tellapart.server import app, service
+
+class Slow(service.Service):
+    def __init__(self, folder):
+        opened = drawn.open_run(Path(folder))
+        super().__init__(folder, model=opened.model, index=opened.index)
+
+    def search(self, words=None, *args, **options):
+        slow = re.search("slow ([0-9.]+)", words or "")
+        time.sleep(float(slow[1]) if slow else 0)
+        return super().search(words, *args, **options)
+
+app.Service = Slow
+if __name__ == "__main__":
+    from tellapart.cli import main
+
+    sys.exit(main())
+"""
+
+
+@contextlib.contextmanager
+def serving(tmp_path, run, *options):
+    """A real server: its process and port; it is killed when the block ends and it still runs."""
+    script = tmp_path / "served.py"
+    script.write_text(SERVE)
+    command = [sys.executable, str(script), "serve", "--run", str(run), "--port", "0", *options]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        line = process.stdout.readline()
+        assert " is served at http://127.0.0.1:" in line, line + (tmp_path / "log").read_text()
+        port = int(line.split("http://127.0.0.1:")[1].split()[0])
+        assert until(lambda: ask(port, "/api/ready")[0] == 200), (tmp_path / "log").read_text()
+        yield process, port
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(PATIENCE)
+        process.stdout.close()
+
+
+def ask(port, path, headers=()):
+    """Status and body; 0 where nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers=dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError:
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def until(true, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def test_at_a_signal_what_runs_is_finished_and_the_exit_is_clean(run_folder, tmp_path):
+    with serving(tmp_path, run_folder, "--log-level", "info") as (process, port):
+        found = []
+        asking = threading.Thread(target=lambda: found.append(ask(port, "/api/search?words=red+slow+1.5")))
+        asking.start()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        asking.join(PATIENCE)
+        assert process.wait(PATIENCE) == 0
+        assert found[0][0] == 200 and json.loads(found[0][1])["results"]
+        assert ask(port, "/api/health")[0] == 0
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["route"] for line in lines if line.get("status") == 200][-1] == "/api/search"
+
+
+def test_what_outlasts_the_grace_is_given_up(run_folder, tmp_path):
+    with serving(tmp_path, run_folder, "--grace", "1") as (process, port):
+        asking = threading.Thread(target=lambda: ask(port, "/api/search?words=slow+50"))
+        asking.start()
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert time.monotonic() - begun < 25, "the search of 50 seconds was waited for"
+        asking.join(PATIENCE)
+
+
+def test_several_processes_share_a_port_figures_and_rates_and_one_that_dies_is_replaced(run_folder, tmp_path):
+    file = tmp_path / "keys.toml"
+    key, slow = new_key(file, "one", "admin"), new_key(file, "slow", "read", rate=0.01)
+    headers = {"x-api-key": key}
+    with serving(tmp_path, run_folder, "--workers", "2", "--keys", str(file)) as (process, port):
+        assert ask(port, "/api/search?words=red")[0] == 401
+        children = until(lambda: len(found := workers_of(process.pid)) == 2 and found)
+        asked = 40
+        assert {ask(port, "/api/search?words=red", headers)[0] for _ in range(asked)} == {200}
+
+        # each process warms up with a search of its own, which is none of those that were answered
+        text = ask(port, "/metrics", headers)[1].decode()
+        assert f"tellapart_searches_total {float(asked)}" in text and "tellapart_index_items 60.0" in text
+        limited = [ask(port, "/api/columns", {"x-api-key": slow})[0] for _ in range(8)]
+        assert limited.count(200) == 1 and set(limited) == {200, 429}, "the processes share one bucket"
+        os.kill(children[0], signal.SIGKILL)
+        assert until(lambda: len(found := workers_of(process.pid)) == 2 and children[0] not in found)
+        assert until(lambda: ask(port, "/api/ready")[0] == 200)
+        assert until(lambda: ask(port, "/api/search?words=red", headers)[0] == 200)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert until(lambda: ask(port, "/api/health")[0] == 0)
+    assert key not in (tmp_path / "log").read_text()
+
+
+def workers_of(parent):
+    """Processes that answer: children of the first one that were started to serve."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (folder / "stat").read_text().rpartition(")")[2].split()
+                command = (folder / "cmdline").read_text()
+                if int(stat[1]) == parent and "spawn_main" in command and stat[0] != "Z":
+                    found.append(int(folder.name))
+    return found
+
+
+def test_mistakes_are_told_before_anything_is_served(run_folder, tmp_path):
+    def told(*options):
+        command = [sys.executable, "-m", "tellapart", "serve", "--run", str(run_folder), "--port", "0", *options]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert ended.returncode == 2 and "Traceback" not in ended.stderr and " is served " not in ended.stdout
+        return ended.stderr
+
+    assert "--new-key" in told("--keys", str(tmp_path / "none"))
+    assert "--keys FILE" in told("--new-key", "me")
+
+
+def test_a_new_key_from_the_command_line(tmp_path):
+    file = tmp_path / "keys.toml"
+    command = [sys.executable, "-m", "tellapart", "serve", "--keys", str(file), "--new-key", "me", "--right", "write"]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    from tellapart.server.keys import Keys
+
+    assert Keys(file).find(made.stdout.strip()).right == "write" and made.stdout.strip() not in file.read_text()

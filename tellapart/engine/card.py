@@ -12,7 +12,13 @@ from tellapart.core.version import VERSION
 
 
 def model_card(
-    sides: Sides, dim: int, encoders: Mapping[str, str], heads: Mapping[str, str], recipe: Mapping[str, Any]
+    sides: Sides,
+    dim: int,
+    encoders: Mapping[str, str],
+    heads: Mapping[str, str],
+    recipe: Mapping[str, Any],
+    *,
+    aligned: str = "",
 ) -> str:
     """Markdown with the metadata block that model hubs read.
 
@@ -20,8 +26,10 @@ def model_card(
         encoders: specs by modality.
         heads: specs by side.
         recipe: plain values of the recipe, empty where nothing was trained.
+        aligned: the spec of a map behind the heads.
     """
     used = {c.name: c for spec in (*encoders.values(), *heads.values()) for c in chain_cards("encode", spec)}
+    used |= {c.name: c for c in chain_cards("align", aligned)}
     for name, value in recipe.items():
         used |= {c.name: c for c in _cards(name, value)}
     lines = [
@@ -34,6 +42,11 @@ def model_card(
         "model = Model.load(\"this folder\")", "q = model.encode_query([...])", "d = model.encode_document([...])",
         "scores = model.similarity(q, d)", "```", "",
     ]  # fmt: skip
+    if aligned:
+        lines += [
+            f"`{aligned}` maps the vectors into the space of an earlier model, so that they can be compared with those "
+            "of an index that it left.", "",
+        ]  # fmt: skip
     if recipe:
         lines += ["## Recipe", "", "| | |", "| --- | --- |"]
         lines += [f"| {name} | `{value}` |" for name, value in recipe.items() if value != ""] + [""]

@@ -49,14 +49,15 @@ def sentence_transformers(model: Model, folder: str | Path, *, side: SideName | 
     with _made(Path(folder)) as made, tempfile.TemporaryDirectory() as base:
         encoder.save(Path(base))
         whole = library.SentenceTransformer(base, device="cpu")
-        for layer in model.layers(side):
-            wide, narrow = layer.weight.shape[::-1]
-            activation = torch.nn.ReLU() if layer.relu else torch.nn.Identity()
-            dense = modules.Dense(wide, narrow, activation_function=activation)
-            tensors = {"linear.weight": layer.weight, "linear.bias": layer.bias}
-            dense.load_state_dict({k: torch.from_numpy(np.array(v, np.float32)) for k, v in tensors.items()})
-            whole.append(dense)
-        whole.append(modules.Normalize())
+        for layers in model.stages(side):
+            for layer in layers:
+                wide, narrow = layer.weight.shape[::-1]
+                activation = torch.nn.ReLU() if layer.relu else torch.nn.Identity()
+                dense = modules.Dense(wide, narrow, activation_function=activation)
+                tensors = {"linear.weight": layer.weight, "linear.bias": layer.bias}
+                dense.load_state_dict({k: torch.from_numpy(np.array(v, np.float32)) for k, v in tensors.items()})
+                whole.append(dense)
+            whole.append(modules.Normalize())
         whole.save_pretrained(str(made), create_model_card=False)
         (made / "README.md").write_text(model.card(), encoding="utf-8")
         loaded = library.SentenceTransformer(str(made), device="cpu")
@@ -96,11 +97,14 @@ def onnx(model: Model, folder: str | Path) -> dict[str, float]:
             if not hasattr(encoder, "graph"):
                 raise PartError(f"the encoder {model.specs[modality]} has no ONNX graph; minilm and lite0 have")
             graph, vector, inputs = encoder.graph()
-            for layer in model.layers(side):
-                vector = graph.add("MatMul", vector, graph.constant(layer.weight.T))
-                vector = graph.add("Add", vector, graph.constant(layer.bias))
-                vector = graph.add("Relu", vector) if layer.relu else vector
-            graph.add("LpNormalization", vector, named="vector", axis=-1, p=2)
+            stages = model.stages(side)
+            for layers in stages:
+                for layer in layers:
+                    vector = graph.add("MatMul", vector, graph.constant(layer.weight.T))
+                    vector = graph.add("Add", vector, graph.constant(layer.bias))
+                    vector = graph.add("Relu", vector) if layer.relu else vector
+                last = layers is stages[-1]
+                vector = graph.add("LpNormalization", vector, named="vector" if last else "", axis=-1, p=2)
             content = graph.serialise(inputs, "vector", model.dim)
             (made / f"{side}.onnx").write_bytes(content)
             items = list(TEXTS) if modality == "text" else _pictures()

@@ -1,4 +1,4 @@
-"""A trained model: a frozen encoder for each modality and a head for each side. It loads and runs without torch."""
+"""A trained model: a frozen encoder for each modality, a head for each side, maybe a map behind. No torch needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.version import VERSION
 from tellapart.engine.card import model_card
 
-FILE, CARD = "model.json", "README.md"
+FILE, CARD, MAP, FORMAT = "model.json", "README.md", "map", 2
 LARGEST_FILE, LARGEST_HEAD = 1 << 20, 1 << 31
 
 SideName = Literal["query", "document"]
@@ -27,10 +27,10 @@ SideName = Literal["query", "document"]
 
 @dataclass(frozen=True)
 class Head:
-    """What was trained for a side.
+    """What was trained for a side, or a map behind both heads.
 
     Attributes:
-        spec: the part, such as `mlp-head(dim=128)`.
+        spec: the part, such as `mlp-head(dim=128)`; of shape `align` where it is a map.
         state: its tensors by name.
     """
 
@@ -48,6 +48,7 @@ class Model:
         heads: by side; where both sides are one column the query's serves both. A side without a head has the
             encoder's own vectors, at unit length.
         recipe: plain values of what trained it, for the card.
+        aligned: a map of both sides' vectors into the space of another model, whose index is searched.
 
     Raises:
         PartError: a part that is no frozen encoder or no head, or pieces that do not fit together.
@@ -60,6 +61,7 @@ class Model:
         heads: Mapping[str, Head] | None = None,
         *,
         recipe: Mapping[str, Any] | None = None,
+        aligned: Head | None = None,
     ) -> None:
         self.sides = sides
         self.recipe = dict(recipe or {})
@@ -77,6 +79,10 @@ class Model:
         if len(widths) != 1:
             raise PartError(f"the sides give vectors of widths {sorted(widths)}, and only equal widths can be compared")
         self.dim: int = widths.pop()
+        self.aligned = aligned
+        self._map = None if aligned is None else _checked_map(aligned, self.dim)
+        if self._map is not None:
+            self.dim = int(self._map.layers()[-1].weight.shape[0])
 
     def __repr__(self) -> str:
         return f"Model({self.sides.query.modality} -> {self.sides.document.modality}, dim={self.dim})"
@@ -111,14 +117,21 @@ class Model:
     def project(self, side: SideName, features: np.ndarray) -> np.ndarray:
         """[n, width] features of a side's frozen encoder -> [n, dim] float32 unit vectors."""
         if side in self._heads:
-            projected: np.ndarray = self._heads[side].apply(self.heads[side].state, np.asarray(features))
-            return projected
-        unit: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(1e-12))
-        return unit.astype(np.float32, copy=False)
+            z: np.ndarray = self._heads[side].apply(self.heads[side].state, np.asarray(features))
+        else:
+            length = np.linalg.norm(features, axis=1, keepdims=True)
+            z = (features / np.maximum(length, np.float32(1e-12))).astype(np.float32, copy=False)
+        if self._map is not None:
+            z = self._map.transform(z, side=side) if len(z) else np.zeros((0, self.dim), np.float32)
+        return z
 
     def layers(self, side: SideName) -> list[Any]:
         """The head of a side as dense layers (`weight`, `bias`, `relu`); a side without a head has none."""
         return list(self._heads[side].layers(self.heads[side].state)) if side in self._heads else []
+
+    def stages(self, side: SideName) -> list[list[Any]]:
+        """The head of a side, then the map where there is one, each as dense layers; after each comes unit length."""
+        return [self.layers(side), *([] if self._map is None else [list(self._map.layers(side))])]
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """[n, m] float32 scores in -1..1: the dot products of unit vectors."""
@@ -131,20 +144,18 @@ class Model:
     def card(self) -> str:
         """The model card: what it is, its recipe, and the papers of its parts."""
         heads = {side: head.spec for side, head in self.heads.items()}
-        return model_card(
-            self.sides, self.dim, {m: _without_path(s) for m, s in self.specs.items()}, heads, self.recipe
-        )
+        aligned = self.aligned.spec if self.aligned else ""
+        specs: dict[str, str] = {m: _without_path(s) for m, s in self.specs.items()}
+        return model_card(self.sides, self.dim, specs, heads, self.recipe, aligned=aligned)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model: `model.json`, a safetensors file a head, tuned encoders in folders of their own, a card.
 
         `model.json` comes last and names the hashes of the rest, so a half-written folder is refused by `load`.
         """
-        from safetensors.numpy import save
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        encoders, heads = {}, {}
+        encoders, heads, aligned = {}, {}, None
         for modality, encoder in self.encoders.items():
             path = getattr(encoder, "path", "")
             own = bool(path) and hasattr(encoder, "save") and Path(path).expanduser().is_dir()
@@ -155,18 +166,19 @@ class Model:
             encoders[modality] = _SavedEncoder(part=spec, fingerprint=fingerprint, dim=encoder.dim, own=own)
         for side in ("query",) if self.sides.same_space else _SIDES:
             if side in self.heads:
-                head = self.heads[side]
-                content = save({k: np.ascontiguousarray(v, np.float32) for k, v in head.state.items()})
-                write_atomically(folder / f"{side}.safetensors", content)
-                width = self._encoder_of(side).dim
-                heads[side] = _SavedHead(part=head.spec, width=width, size=len(content), sha256=_sha256(content))
+                heads[side] = _save_head(folder, side, self.heads[side], self._encoder_of(side).dim)
+        if self.aligned is not None and self._map is not None:
+            width = self._map.layers()[0].weight.shape[1]
+            aligned = _save_head(folder, MAP, self.aligned, width)
         query, document = _SavedSide.of(self.sides.query), _SavedSide.of(self.sides.document)
         saved = _SavedModel(
-            format=1, tellapart=VERSION, query=query, document=document, target=self.sides.target, dim=self.dim,
-            encoders=encoders, heads=heads, recipe=self.recipe,
+            format=1 if aligned is None else FORMAT, tellapart=VERSION, query=query, document=document,
+            target=self.sides.target, dim=self.dim, encoders=encoders, heads=heads, recipe=self.recipe, aligned=aligned,
         )  # fmt: skip
+        # A model without a map is written as it was before there were any, for those who read it.
+        left_out = {"aligned"} if aligned is None else None
         write_atomically(folder / CARD, self.card().encode())
-        write_atomically(folder / FILE, saved.model_dump_json(indent=2).encode())
+        write_atomically(folder / FILE, saved.model_dump_json(indent=2, exclude=left_out).encode())
         return folder
 
     @staticmethod
@@ -189,7 +201,9 @@ class Model:
             side: Head(head.part, _head_state(folder, side, head)) for side, head in saved.heads.items()
         }
         sides = Sides(saved.query.side(), saved.document.side(), saved.target)
-        model = Model(sides, encoders, heads, recipe=saved.recipe)
+        held = saved.aligned
+        aligned = None if held is None else Head(held.part, _head_state(folder, MAP, held))
+        model = Model(sides, encoders, heads, recipe=saved.recipe, aligned=aligned)
         for modality, loaded in model.encoders.items():
             expected = saved.encoders[modality].fingerprint
             if loaded.fingerprint != expected:
@@ -280,6 +294,7 @@ class _SavedModel(_Saved):
     encoders: dict[Modality, _SavedEncoder]
     heads: dict[SideName, _SavedHead]
     recipe: dict[str, Any]
+    aligned: _SavedHead | None = None
 
 
 def _read(folder: Path) -> _SavedModel:
@@ -290,7 +305,7 @@ def _read(folder: Path) -> _SavedModel:
         raise TellapartError(f"{file} is too large to be what its name says, and was not read")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > 1:
+        if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] > FORMAT:
             raise TellapartError(f"{file} was written by tellapart {content.get('tellapart')}: update tellapart")
         return _SavedModel.model_validate_json(json.dumps(content))
     except ValidationError as error:
@@ -299,6 +314,16 @@ def _read(folder: Path) -> _SavedModel:
         raise TellapartError(f"{file} is not a model that can be read: {where}: {first['msg'].lower()}") from None
     except (ValueError, RecursionError) as error:
         raise TellapartError(f"{file} is not readable JSON: {str(error)[:200]}") from None
+
+
+def _save_head(folder: Path, name: str, head: Head, width: int) -> _SavedHead:
+    from safetensors.numpy import save
+
+    # The numbers of a map's anchors are whole; all others are float32.
+    arrays = {k: v if v.dtype.kind in "iu" else np.asarray(v, np.float32) for k, v in head.state.items()}
+    content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    write_atomically(folder / f"{name}.safetensors", content)
+    return _SavedHead(part=head.spec, width=width, size=len(content), sha256=_sha256(content))
 
 
 def _head_state(folder: Path, side: str, head: _SavedHead) -> dict[str, np.ndarray]:
@@ -344,6 +369,19 @@ def _checked_head(head: Head, width: int) -> Any:
         ) from None
     if given.shape != (1, part.dim) or not np.isfinite(given).all():
         raise PartError(f"these tensors make no {head.spec}: vectors of width {given.shape[1]} or not finite")
+    return part
+
+
+def _checked_map(aligned: Head, width: int) -> Any:
+    part = make("align", aligned.spec)
+    for name, value in aligned.state.items():
+        setattr(part, name, value)
+    try:
+        given = part.transform(np.ones((1, width), np.float32))
+    except (TellapartError, ValueError, IndexError, AttributeError) as error:
+        raise PartError(f"the tensors given are no {aligned.spec} of vectors of width {width}: {error}") from None
+    if given.ndim != 2 or not np.isfinite(given).all():
+        raise PartError(f"these tensors make no {aligned.spec}: what they give is not finite")
     return part
 
 

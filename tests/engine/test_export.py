@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer
 
+from tellapart.core.aligning import state_of
 from tellapart.core.collection import Side, Sides
 from tellapart.core.errors import PartError, TellapartError
 from tellapart.core.parts import make
@@ -111,3 +112,16 @@ def test_an_encoder_without_a_graph_is_named(tmp_path: Path) -> None:
     sides = Sides(Side("image", "image"), Side("image", "image"), "label")
     with pytest.raises(PartError, match="small-cnn has no ONNX graph"):
         export.onnx(Model(sides, {"image": "small-cnn"}), tmp_path / "out")
+
+
+def test_a_map_is_exported_behind_the_head(model: Model, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    rng, spec = np.random.default_rng(0), "xbt(epochs=1, hidden=4)"
+    part = make("align", spec).fit(rng.normal(size=(40, 24)), rng.normal(size=(40, 7)))
+    mapped = Model(model.sides, model.specs, model.heads, aligned=Head(spec, state_of(part)))
+    assert max(export.onnx(mapped, tmp_path / "onnx").values()) < 1e-4
+    assert export.sentence_transformers(mapped, tmp_path / "st") > 0.9999
+    loaded = SentenceTransformer(str(tmp_path / "st"), device="cpu")
+    given = loaded.encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(given, mapped.encode_query(TEXTS), atol=1e-4)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tellapart.core.aligning import state_of
 from tellapart.core.collection import Side, Sides
 from tellapart.core.errors import DataError, PartError, TellapartError
 from tellapart.core.parts import make
@@ -180,7 +181,7 @@ def changed(folder: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "update tellapart"),
+        ({"format": 3}, "update tellapart"),
         ({"surprise": 1}, "surprise"),
         ({"dim": -1}, "dim"),
         ({"dim": 17}, "width 17"),
@@ -217,3 +218,42 @@ def test_damaged_folders_are_refused(model: Model, tmp_path: Path) -> None:
     (folder / "model.json").write_bytes(b" " * (1 << 21))
     with pytest.raises(TellapartError, match="too large"):
         Model.load(folder)
+
+
+def aligned(spec: str, width: int, dim: int) -> Head:
+    rng = np.random.default_rng(0)
+    part = make("align", spec).fit(rng.normal(size=(40, width)), rng.normal(size=(40, dim)))
+    return Head(spec, state_of(part))
+
+
+@pytest.mark.parametrize("spec", ["ridge", "relative-representations(anchors=9)", "xbt(epochs=1, hidden=4)"])
+def test_a_map_stands_behind_both_heads(model: Model, tmp_path: Path, spec: str) -> None:
+    mapped = Model(model.sides, model.specs, model.heads, aligned=aligned(spec, 16, 9))
+    assert mapped.dim == 9
+    q, d = mapped.encode_query(WORDS), mapped.encode_document(pictures())
+    part = mapped._map
+    np.testing.assert_array_equal(q, part.transform(model.encode_query(WORDS)))
+    np.testing.assert_array_equal(d, part.transform(model.encode_document(pictures()), side="document"))
+    assert mapped.project("query", np.zeros((0, 384), np.float32)).shape == (0, 9)
+    loaded = Model.load(mapped.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.encode_query(WORDS), q)
+    np.testing.assert_array_equal(loaded.encode_document(pictures()), d)
+    assert spec in loaded.card()
+    (tmp_path / "model" / "map.safetensors").write_bytes(b"bent")
+    with pytest.raises(TellapartError, match="map"):
+        Model.load(tmp_path / "model")
+
+
+def test_a_map_that_does_not_fit_is_refused(model: Model) -> None:
+    with pytest.raises(PartError, match="vectors of width 16"):
+        Model(model.sides, model.specs, model.heads, aligned=aligned("ridge", 12, 9))
+    with pytest.raises(PartError, match="no align"):
+        Model(model.sides, model.specs, model.heads, aligned=Head("nothing", {}))
+    with pytest.raises(PartError, match="not finite"):
+        held = aligned("ridge", 16, 9)
+        Model(model.sides, model.specs, model.heads, aligned=Head("ridge", {**held.state, "bias_": np.full(9, np.nan)}))
+
+
+def test_without_a_map_a_model_is_written_as_ever(model: Model, tmp_path: Path) -> None:
+    held = json.loads((model.save(tmp_path) / "model.json").read_text())
+    assert held["format"] == 1 and "aligned" not in held

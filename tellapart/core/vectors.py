@@ -402,6 +402,8 @@ def checked_vectors(z: np.ndarray, what: str, dim: int | None) -> np.ndarray:
     if len(z) and dim not in (None, z.shape[1]):
         raise DataError(f"the {what} have {z.shape[1]} dimensions and the index {dim}: use one model for both")
     z = np.asarray(z, np.float32)
+    if len(z) == 1 and abs(float(z[0] @ z[0]) - 1) <= UNIT:
+        return z
     length = np.sqrt(np.einsum("nd,nd->n", z, z, dtype=np.float64))
     near_one = np.abs(length - 1) <= UNIT
     if near_one.all():

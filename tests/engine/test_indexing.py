@@ -183,7 +183,7 @@ def test_bad_input_is_refused_in_words(tmp_path):
     with pytest.raises(PartError, match="hnsw"):
         build("hnws", ids, z, tmp_path)
     with pytest.raises(PartError, match="width"):
-        build("hnsw(width=0)", ids, z, tmp_path)
+        build("hnsw(width=-1)", ids, z, tmp_path)
     with pytest.raises(DataError, match="do not fit"):
         build("exact", ids[:3], z, tmp_path)
     z[4] = np.nan

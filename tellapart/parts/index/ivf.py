@@ -17,6 +17,7 @@ QUERIES_A_CELL = 8
     place="retrieve",
     traits=("recall-0.85",),
     needs=("faiss", "threadpoolctl"),
+    aliases=("faiss-ivf",),
 )
 class Ivf(CellIndex):
     """Items in cells around k-means centres; a query looks into the nearest `probe` cells only.

@@ -15,6 +15,7 @@ from tellapart.parts.index._cells import CellIndex
     place="retrieve",
     traits=("recall-0.85",),
     needs=("faiss",),
+    aliases=("faiss-rabitq",),
 )
 class Rabitq(CellIndex):
     """Cells around k-means centres, in each one bit a dimension and what it loses; the best compared in float32.

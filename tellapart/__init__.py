@@ -13,6 +13,7 @@ from typing import Any
 from tellapart.core.version import VERSION as __version__
 
 _HOME = {
+    "Client": "tellapart.client",
     "Collection": "tellapart.core.collection",
     "Encoded": "tellapart.core.encoded",
     "Hits": "tellapart.core.hits",

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "tellapart"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import those before it and itself. A package or module that is not named here stands with `run`.
-LAYERS = (("core",), ("recipe",), ("parts",), ("data",), ("engine",), ("run",), ("cli", "server", "__main__"))
+LAYERS = (("core",), ("recipe",), ("parts",), ("data",), ("engine",), ("run",), ("cli", "server", "client", "__main__"))
 LINES = 600
 LINES_OF_A_PART = 150
 LINES_OF_THE_LOOP = 250

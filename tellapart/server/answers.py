@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tellapart.server.confusions import Confusion
+if TYPE_CHECKING:
+    from tellapart.server.confusions import Confusion
+
+Kind = Literal["choice", "number", "other"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ class Item:
     text: str
     picture: bool
     columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that can be filtered.
+
+    Attributes:
+        kind: `choice` has few values, which are listed; `number` has a range; `other` takes exact values only.
+        values: (value, how many items) by falling count; for `choice` alone.
+        low, high: smallest and largest number; for `number` alone.
+    """
+
+    name: str
+    kind: Kind
+    values: Sequence[tuple[Any, int]] = field(default_factory=tuple)
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)

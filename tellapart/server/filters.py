@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,31 +12,13 @@ import pyarrow.compute as pc
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
+from tellapart.server.answers import Column
 from tellapart.server.limits import CHOICES, FILTERS, VALUES_A_FILTER
 
 HIDDEN = (
     "id", "image", "series", "other_series", "text", "anchor", "positive", "negative", "hash", "group", "near", "link"
 )  # fmt: skip
 FEW_NUMBERS = 24
-
-Kind = Literal["choice", "number", "other"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column that can be filtered.
-
-    Attributes:
-        kind: `choice` has few values, which are listed; `number` has a range; `other` takes exact values only.
-        values: (value, how many items) by falling count; for `choice` alone.
-        low, high: smallest and largest number; for `number` alone.
-    """
-
-    name: str
-    kind: Kind
-    values: Sequence[tuple[Any, int]] = field(default_factory=tuple)
-    low: float | None = None
-    high: float | None = None
 
 
 def filterable(collection: Collection) -> list[Column]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tellapart.cli import _on
+
 
 def curate(
     path: Annotated[str, typer.Argument(help="What run takes: a folder, a file, shards, or the name openmoji.")],
@@ -15,6 +17,9 @@ def curate(
         list[str] | None, typer.Option("--column", help="role=column, such as text=comment; again for more.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page as well.")] = None,
+    on: _on.Place = "here",
+    ray_address: _on.Address = "",
+    workers: _on.Workers = 0,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Read a collection, find duplicates, and show what it holds and what is wrong with it."""
@@ -25,7 +30,7 @@ def curate(
     with stages() as shown:
         with shown.stage("read") as told:
             collection = data.read(path, columns=roles(column), progress=told)
-        with shown.stage("look for duplicates") as told:
+        with _on.on(on, ray_address, workers), shown.stage("look for duplicates") as told:
             collection = data.curate(collection, progress=told)
     report = data.summary(collection)
     show(report, as_json=json)

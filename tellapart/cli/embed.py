@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tellapart.cli import _on
 from tellapart.core.errors import DataError
 
 
@@ -17,6 +18,9 @@ def embed(
     encoder: Annotated[
         str, typer.Option("--encoder", help="A frozen encoder; left out: lite0, rocket or minilm.")
     ] = "",
+    on: _on.Place = "here",
+    ray_address: _on.Address = "",
+    workers: _on.Workers = 0,
 ) -> None:
     """Embed a column of a collection with a frozen encoder."""
     import numpy as np
@@ -37,7 +41,7 @@ def embed(
         if not column:
             raise DataError(f"which column? name one with --column: {', '.join(collection.columns)}")
         made = make("encode", encoder or usual_encoder(column))
-        with shown.stage(f"embed {column}") as told:
+        with _on.on(on, ray_address, workers), shown.stage(f"embed {column}") as told:
             z = vectors_of(collection, column, made, cache=cache_folder(None, "embeddings"), progress=told)
     collection.save(out)
     with placed(out / "vectors.npy") as sink:

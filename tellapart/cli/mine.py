@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from tellapart.cli import _on
+
 
 def mine(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")] = Path("runs/latest"),
@@ -39,13 +41,16 @@ def mine(
     explain: Annotated[
         bool, typer.Option("--explain", help="Open a page with the borderline pairs, to mark what they really are.")
     ] = False,
+    on: _on.Place = "here",
+    ray_address: _on.Address = "",
+    workers: _on.Workers = 0,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Mine hard negatives with a run's model and say why each was kept or dropped."""
     from tellapart.cli import _say
     from tellapart.mining import mine_run
 
-    with _say.stages() as stages:
+    with _say.stages() as stages, _on.on(on, ray_address, workers):
         options = {"depth": depth, "keep": keep, "margin": margin, "index": index, "guide": guide, "check": check}
         found = mine_run(run, source or None, part=part, **options, stages=stages)
     _say.show(found.report(), as_json=json)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from tellapart.cli import _on
+
 
 def run(
     path: Annotated[str, typer.Argument(help="A folder, a file, shards, or the name openmoji.")],
@@ -28,6 +30,9 @@ def run(
         typer.Option("--marks", help="Pairs called the same or different; by default those in --out."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of split and training.")] = None,
+    on: _on.Place = "here",
+    ray_address: _on.Address = "",
+    workers: _on.Workers = 0,
     json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Read, curate, split, embed, train, measure, index and report."""
@@ -38,7 +43,7 @@ def run(
     made = Recipe.from_toml(recipe) if recipe else PLAIN if change else None
     for assignment in change or []:
         made = (made or PLAIN).changed_by(assignment)
-    with _say.stages() as stages:
+    with _say.stages() as stages, _on.on(on, ray_address, workers):
         report = everything(
             path, out=out, recipe=made, seed=seed, columns=_say.roles(column), marks=marks, stages=stages
         )

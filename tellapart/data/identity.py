@@ -18,16 +18,17 @@ from PIL import Image
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import installed, require
+from tellapart.core.pieces import done_once, threads, workers
 from tellapart.core.progress import Progress
 from tellapart.data.columns import WINDOWS
-from tellapart.data.curated import once
+from tellapart.data.curated import key, once
 from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
 from tellapart.data.limits import PROBLEMS
 from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shingles, text_pairs
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
-from tellapart.data.regions import box_of
+from tellapart.data.regions import BOX, box_of
 from tellapart.data.series import open_series, series_source
 
 # To be raised whenever the code below gives other groups for the same items: results are kept under it.
@@ -41,6 +42,7 @@ NEAR_BITS, NEAR_COLOUR = 12, 32
 SAME_JACCARD, NEAR_JACCARD = 0.95, 0.8
 SAME_COSINE = 0.98
 BLOCK = 256
+ASKED_AGAIN = 16
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,55 @@ def image_hash(image: Image.Image) -> str:
 
 
 def look(collection: Collection, progress: Progress | None = None) -> Pictures:
-    """Decode every picture once, in threads and by blocks, and keep its hashes."""
+    """Decode every picture once, by blocks, and keep its hashes: in threads, or where workers do the pieces, there."""
+    if workers() is None or len(collection) <= BLOCK:
+        return _looked(collection, progress, min(8, os.cpu_count() or 1))
+    starts = range(0, len(collection), BLOCK)
+    names = ["id", "image", *(name for name in (BOX,) if name in collection.columns)]
+    held = Collection(collection.table.select(names), root=collection.root and collection.root.absolute())
+    parts = []
+    pieces = done_once(
+        _Looking(held.root), lambda n: held.table.slice(starts[n], BLOCK).combine_chunks(), len(starts),
+        lambda: key(held, {"look": RULE, "imagehash": installed("imagehash")}),
+    )  # fmt: skip
+    for start, table in zip(starts, pieces, strict=True):
+        parts.append(table)
+        if progress is not None:
+            progress(start + len(table), len(collection))
+    seen = pa.concat_tables(parts)
+    bits, colour = (_matrix(seen[name]) for name in ("bits", "colour"))
+    if (bits is None) != (not installed("imagehash")):
+        raise DataError("imagehash is installed on this machine or on the workers, but not on both: make them alike")
+    unread = [row for row, digest in enumerate(seen["digest"].to_pylist()) if digest is None][:ASKED_AGAIN]
+    if any(_looked(held.take(unread), None, 1).digest):
+        raise DataError(
+            f"workers cannot open {held.ids[unread[0]]!r}, and here it opens: give paths that all machines see"
+        )
+    return Pictures(seen["digest"].to_pylist(), seen["reason"].to_pylist(), bits, colour)
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """What is seen of the pictures of a piece, a few columns of the collection."""
+
+    root: Path | None
+
+    def __call__(self, piece: pa.Table) -> pa.Table:
+        seen = _looked(Collection(piece, root=self.root), None, threads())
+        bits = [None] * len(piece) if seen.bits is None else [row.tobytes() for row in seen.bits]
+        colour = [row.tobytes() for row in seen.colour]
+        columns = [pa.array(x, kind) for x, kind in ((seen.digest, pa.string()), (seen.reason, pa.string()))]
+        columns += [pa.array(x, pa.binary()) for x in (bits, colour)]
+        return pa.table(columns, ["digest", "reason", "bits", "colour"])
+
+
+def _matrix(rows: pa.ChunkedArray) -> np.ndarray | None:
+    if rows.null_count:
+        return None
+    return np.frombuffer(b"".join(rows.to_pylist()), np.uint8).reshape(len(rows), -1)
+
+
+def _looked(collection: Collection, progress: Progress | None, threads: int) -> Pictures:
     perceptual = require("imagehash", "perceptual hashes").phash if installed("imagehash") else None
     n, root = len(collection), collection.root
     digest: list[str | None] = [None] * n
@@ -174,7 +224,7 @@ def look(collection: Collection, progress: Progress | None = None) -> Pictures:
             bits[row] = np.packbits(perceptual(image, hash_size=HASH_SIDE).hash.ravel())
 
     column = collection["image"]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for start in range(0, n, BLOCK):
             values = column.slice(start, BLOCK).to_pylist()
             list(pool.map(one, range(start, start + len(values)), values))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from tellapart.core.needs import installed, require
+from tellapart.core.pieces import content_key, done_once
 from tellapart.core.progress import Progress
 from tellapart.data.groups import Sets
 
@@ -124,15 +126,29 @@ def text_pairs(texts: Sequence[str], near: float, same: float, progress: Progres
 
 def _signatures(texts: Sequence[str], progress: Progress | None) -> np.ndarray:
     """[n, 64] MinHash values."""
-    minhash = require("datasketch", "finding near duplicates of texts").MinHash
+    require("datasketch", "finding near duplicates of texts")
+    starts = range(0, len(texts), BLOCK)
     blocks = [np.zeros((0, PERMUTATIONS), np.uint64)]
-    for start in range(0, len(texts), BLOCK):
-        sets = [shingles(text) for text in texts[start : start + BLOCK]]
-        made = minhash.bulk(sets, num_perm=PERMUTATIONS, seed=1)
-        blocks.append(np.stack([m.hashvalues for m in made]).astype(np.uint64))
+
+    def piece(number: int) -> list[str]:
+        return list(texts[starts[number] : starts[number] + BLOCK])
+
+    def key() -> str:
+        return content_key("signatures", PERMUTATIONS, SHINGLE, SHINGLE_CHARS, list(texts))
+
+    for start, table in zip(starts, done_once(_signed, piece, len(starts), key), strict=True):
+        column = table["signature"].combine_chunks()
+        blocks.append(column.values.to_numpy().reshape(-1, PERMUTATIONS))
         if progress is not None:
             progress(min(start + BLOCK, len(texts)), len(texts))
     return np.concatenate(blocks)
+
+
+def _signed(texts: list[str]) -> pa.Table:
+    minhash = require("datasketch", "finding near duplicates of texts").MinHash
+    made = minhash.bulk([shingles(text) for text in texts], num_perm=PERMUTATIONS, seed=1)
+    flat = np.concatenate([m.hashvalues for m in made]).astype(np.uint64)
+    return pa.table({"signature": pa.FixedSizeListArray.from_arrays(pa.array(flat), PERMUTATIONS)})
 
 
 def _candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

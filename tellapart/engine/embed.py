@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import pyarrow as pa
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.files import placed
+from tellapart.core.pieces import Remade, done, threads, workers
 from tellapart.core.progress import Progress
 
 ITEMS_A_BLOCK = 512
@@ -66,7 +68,7 @@ def embed(
         table = folder / f"table-{_name(keys)}.npy"
         vectors = _load(table)
         if vectors is None:
-            _embed_missing(folder, keys, items, encoder, progress)
+            _embed_missing(folder, keys, items, encoder, collection, column, progress)
             _assemble(folder, table, keys, encoder.dim)
             vectors = np.load(table, mmap_mode="r", allow_pickle=False)
         if progress is not None:
@@ -227,14 +229,68 @@ def _load(file: Path) -> np.ndarray | None:
     return array
 
 
-def _embed_missing(folder: Path, keys: np.ndarray, items: Items, encoder: Any, progress: Progress | None) -> None:
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The job of the workers: vectors of the items that come with a piece, by the same encoder made anew."""
+
+    column: str
+    modality: str
+    root: Path | None
+    encoder: Any
+    fingerprint: str
+
+    @staticmethod
+    def of(collection: Collection, column: str, encoder: Any) -> _Elsewhere:
+        root = collection.root.absolute() if collection.root else None
+        made = Remade.of("encode", encoder) or encoder
+        return _Elsewhere(column, encoder.modality, root, made, str(encoder.fingerprint))
+
+    @cached_property
+    def _opened(self) -> Any:
+        made = self.encoder.make(threads=threads()) if isinstance(self.encoder, Remade) else self.encoder
+        if str(made.fingerprint) != self.fingerprint:
+            raise TellapartError(
+                "a worker's encoder has other weights or another version than this machine's: install the same on all"
+            )
+        return made
+
+    def __call__(self, piece: pa.Table) -> pa.Table:
+        encoder, some = self._opened, Collection(piece, root=self.root)
+        before = getattr(encoder, "truncated_", 0)
+        z = encoder.encode(_Chosen(items_of(some, self.column, self.modality), np.arange(len(some))))
+        flat = pa.array(np.ascontiguousarray(z, np.float32).ravel())
+        cut = getattr(encoder, "truncated_", 0) - before
+        table = pa.table({"vector": pa.FixedSizeListArray.from_arrays(flat, z.shape[1])})
+        return table.replace_schema_metadata({"truncated": str(cut)})
+
+    def vectors(self, collection: Collection, blocks: list[np.ndarray], encoder: Any) -> Iterator[np.ndarray]:
+        """The vectors of each block of rows, in order."""
+        from tellapart.data.regions import BOX
+
+        names = ["id", *(name for name in collection.columns if name in (self.column, BOX) and name != "id")]
+        given = (collection.table.select(names).take(pa.array(rows)) for rows in blocks)
+        for table in done(self, given, len(blocks)):
+            if hasattr(encoder, "truncated_"):
+                encoder.truncated_ += int(table.schema.metadata[b"truncated"])
+            column = table["vector"].combine_chunks()
+            yield column.values.to_numpy().reshape(len(table), column.type.list_size)
+
+
+def _embed_missing(
+    folder: Path, keys: np.ndarray, items: Items, encoder: Any, collection: Collection, column: str,
+    progress: Progress | None,
+) -> None:  # fmt: skip
     first = np.sort(np.unique(keys, axis=0, return_index=True)[1])
     rows = first[_Store(folder).find(keys[first]) < 0]
-    for start in range(0, len(rows), ITEMS_A_BLOCK):
+    blocks = [rows[start : start + ITEMS_A_BLOCK] for start in range(0, len(rows), ITEMS_A_BLOCK)]
+    if workers() is None or len(blocks) < 2:
+        found: Iterator[np.ndarray] = (encoder.encode(_Chosen(items, chosen)) for chosen in blocks)
+    else:
+        found = _Elsewhere.of(collection, column, encoder).vectors(collection, blocks, encoder)
+    for number, chosen in enumerate(blocks):
         if progress is not None:
-            progress(len(keys) - len(rows) + start, len(keys))
-        chosen = rows[start : start + ITEMS_A_BLOCK]
-        vectors = encoder.encode(_Chosen(items, chosen))
+            progress(len(keys) - len(rows) + number * ITEMS_A_BLOCK, len(keys))
+        vectors = next(found)
         if vectors.shape != (len(chosen), encoder.dim) or not np.isfinite(vectors).all():
             raise TellapartError(
                 f"the encoder gave an array of shape {vectors.shape} for {len(chosen)} items of width {encoder.dim}, "

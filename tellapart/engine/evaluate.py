@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from tellapart.core.errors import DataError
 from tellapart.core.nearest import COLUMNS, longest_row
+from tellapart.core.pieces import content_key, done_once
 from tellapart.core.progress import Progress
 from tellapart.core.report import Figure, Report, Text
 from tellapart.engine import intervals
@@ -143,23 +145,50 @@ def retrieval(
     if not ks or min(ks) < 1:
         raise DataError(f"places to cut at must be 1 or more, not {tuple(ks)}")
     same = _same_entries(q, k, ids, groups, own)
+    size = block or max(1, NUMBERS_A_BLOCK // max(len(k), 1))
+    q, k = np.asarray(q), np.asarray(k)
+    measure = _Measuring(q, k, answers, same, tuple(sorted(ks)), size, longest_row([k]))
+    starts = range(0, len(q), size)
     figures: dict[str, np.ndarray] = {}
-    length = longest_row([k])
-    for start, scores in _score_blocks(q, k, block):
-        stop = start + len(scores)
-        gains = answers.dense(start, stop, len(k))
-        for queries, documents in same:
-            mine = (queries[start:stop, None] == documents) & (queries[start:stop, None] >= 0)
-            scores[mine] = -np.inf
-            gains[mine] = 0
-        band = _band(np.asarray(q[start:stop], np.float32), length)
-        for name, values in _figures(scores, gains, band, sorted(ks), answers.gains is not None).items():
-            figures.setdefault(name, np.full(len(q), np.nan))[start:stop] = values
+    for start, table in zip(starts, done_once(measure, starts.__getitem__, len(starts), measure.key), strict=True):
+        stop = start + len(table)
+        for name in table.column_names:
+            figures.setdefault(name, np.full(len(q), np.nan))[start:stop] = table[name].to_numpy()
         if progress is not None:
             progress(stop, len(q))
     if not figures or np.isnan(figures["rank"]).all():
         raise DataError("no query has a relevant document that can be found: there is nothing to measure")
     return figures
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """The figures of a block of queries among all documents: a piece is the first query of its block."""
+
+    q: np.ndarray
+    k: np.ndarray
+    answers: Relevant
+    same: list[tuple[np.ndarray, np.ndarray]]
+    ks: tuple[int, ...]
+    size: int
+    longest: float
+
+    def __call__(self, start: int) -> pa.Table:
+        rows = np.ascontiguousarray(self.q[start : start + self.size], np.float32)
+        stop = start + len(rows)
+        scores = _scores(rows, self.k)
+        gains = self.answers.dense(start, stop, len(self.k))
+        for queries, documents in self.same:
+            mine = (queries[start:stop, None] == documents) & (queries[start:stop, None] >= 0)
+            scores[mine] = -np.inf
+            gains[mine] = 0
+        band = _band(rows, self.longest)
+        return pa.table(_figures(scores, gains, band, list(self.ks), self.answers.gains is not None))
+
+    def key(self) -> str:
+        """All that the figures depend on."""
+        answers = [self.answers.starts, self.answers.rows, self.answers.gains, *(self.answers.targets or ())]
+        return content_key("figures", self.q, self.k, *answers, *sum(self.same, ()), self.ks, self.size)
 
 
 def listed(
@@ -358,14 +387,12 @@ def _same_entries(
     return sides
 
 
-def _score_blocks(q: np.ndarray, k: np.ndarray, block: int | None) -> Iterator[tuple[int, np.ndarray]]:
-    size = block or max(1, NUMBERS_A_BLOCK // max(len(k), 1))
-    for start in range(0, len(q), size):
-        rows = np.ascontiguousarray(q[start : start + size], np.float32)
-        scores = np.empty((len(rows), len(k)), np.float32)
-        for first in range(0, len(k), COLUMNS):
-            scores[:, first : first + COLUMNS] = rows @ np.asarray(k[first : first + COLUMNS], np.float32).T
-        yield start, scores
+def _scores(rows: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """[b, m] inner products of float32 rows with all documents, which may be memory-mapped."""
+    scores = np.empty((len(rows), len(k)), np.float32)
+    for first in range(0, len(k), COLUMNS):
+        scores[:, first : first + COLUMNS] = rows @ np.asarray(k[first : first + COLUMNS], np.float32).T
+    return scores
 
 
 def _band(q: np.ndarray, longest: float) -> np.ndarray:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ import pyarrow.compute as pc
 
 from tellapart.core.errors import DataError
 from tellapart.core.nearest import PAIRS_A_CHUNK, exact_scores, longest_row, nearest
+from tellapart.core.pieces import Remade, done, read_table
 from tellapart.core.progress import Progress
 from tellapart.core.report import Report, Table, Text
 from tellapart.engine.evaluate import Relevant, codes
@@ -247,25 +249,33 @@ def mine(
         raise DataError("blocks in a folder are found again by the name of the check: give it an attribute `name`")
     place = _place(folder, options, known, q, k, guide_q, guide_k) if folder is not None else None
     documents = _documents_of(index, document_ids) if index is not None else None
-    longest = longest_row([k])
+    guide = None if guide_q is None or guide_k is None else (np.asarray(guide_q), np.asarray(guide_k))
+    q, k = np.asarray(q), np.asarray(k)
+    judge = _Judging(
+        known,
+        q,
+        k,
+        guide,
+        index,
+        documents,
+        longest_row([k]),
+        check,
+        depth=depth,
+        keep=keep,
+        margin=margin,
+        block=block,
+    )
+    files = {s: place / f"block-{s // block:06d}.arrow" if place is not None else None for s in range(0, len(q), block)}
+    left = [start for start, file in files.items() if file is None or not file.is_file()]
+    fresh, missing = done(judge, left, len(left)), set(left)
     tables = []
-    for start in range(0, len(q), block):
-        file = place / f"block-{start // block:06d}.arrow" if place is not None else None
-        if file is None or not file.is_file():
-            piece = np.ascontiguousarray(q[start : start + block], np.float32)
-            if documents is None:
-                scores, columns = nearest(piece, [k], depth, longest=longest)
-            else:
-                scores, columns = found_by(index, piece, depth, documents)
-            guide = None if guide_q is None or guide_k is None else (guide_q, guide_k)
-            table = _judged(known, q, k, start, scores, columns, margin, keep, guide, check)
-            if file is None:
-                tables.append(table)
-            else:
-                _write(table, file)
+    for start, file in files.items():
+        table = next(fresh) if start in missing else None
         if file is not None:
-            with pa.memory_map(str(file)) as source:
-                tables.append(pa.ipc.open_file(source).read_all())
+            if table is not None:
+                _write(table, file)
+            table = read_table(file)
+        tables.append(table)
         if progress is not None:
             progress(min(start + block, len(q)), len(q))
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
@@ -333,6 +343,54 @@ def _known(
     return _Known(
         sides[0], sides[1], answers, np.asarray(same, np.int64), np.asarray(different, np.int64), max(len(k), 1)
     )
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """The candidates of a block of queries, each with its rule: a piece is the first query of its block."""
+
+    known: _Known
+    q: np.ndarray
+    k: np.ndarray
+    guide: tuple[np.ndarray, np.ndarray] | None
+    index: Any
+    documents: np.ndarray | None
+    longest: float
+    check: Check | None
+    depth: int
+    keep: int
+    margin: float | None
+    block: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An index travels as the files that it saves: what a library holds in memory does not."""
+        made = Remade.of("index", self.index)
+        if made is None:
+            return dict(self.__dict__)
+        with tempfile.TemporaryDirectory() as folder:
+            self.index.save(folder)
+            files = {str(f.relative_to(folder)): f.read_bytes() for f in Path(folder).rglob("*") if f.is_file()}
+        return self.__dict__ | {"index": (made, files)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["index"], tuple):
+            made, files = state["index"]
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in files.items():
+                    (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                    (Path(folder) / name).write_bytes(content)
+                state["index"] = made.make().load(folder)
+        self.__dict__.update(state)
+
+    def __call__(self, start: int) -> pa.Table:
+        piece = np.ascontiguousarray(self.q[start : start + self.block], np.float32)
+        if self.documents is None:
+            scores, columns = nearest(piece, [self.k], self.depth, longest=self.longest)
+        else:
+            scores, columns = found_by(self.index, piece, self.depth, self.documents)
+        return _judged(
+            self.known, self.q, self.k, start, scores, columns, self.margin, self.keep, self.guide, self.check
+        )
 
 
 def _judged(

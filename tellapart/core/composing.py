@@ -98,7 +98,7 @@ def gated(made: Composer, r: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 def attention(made: Composer, r: np.ndarray, t: np.ndarray) -> np.ndarray:
     """`r + m`, with m pooled by a learnt query from both vectors after layers of self-attention."""
-    x = np.stack([r, t], 1) * np.sqrt(np.float32(r.shape[1])) + made.state["kinds"]
+    x = made.dense("enter", np.stack([r, t], 1) * np.sqrt(np.float32(r.shape[1]))) + made.state["kinds"]
     layers = sum(name.endswith("norm1.weight") for name in made.state)
     for at in range(layers):
         y = made.normed(f"layers.{at}.norm1", x)
@@ -106,7 +106,7 @@ def attention(made: Composer, r: np.ndarray, t: np.ndarray) -> np.ndarray:
         y = np.maximum(made.dense(f"layers.{at}.wide", made.normed(f"layers.{at}.norm2", x)), 0)
         x = x + made.dense(f"layers.{at}.narrow", y)
     asking = np.broadcast_to(made.state["asking"], (len(r), *made.state["asking"].shape))
-    moved: np.ndarray = r + made.attended("pool", asking, made.normed("norm", x))[:, 0]
+    moved: np.ndarray = r + made.dense("leave", made.attended("pool", asking, made.normed("norm", x))[:, 0])
     return moved
 
 

@@ -8,8 +8,9 @@ tone"), so that several drawings are right, one row each.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def openmoji_changes(*, cache: Path | None = None, progress: Progress | None = N
         MissingExtraError, DataError: as `openmoji`.
     """
     drawings = openmoji(cache=cache, progress=progress)
+    assert drawings.root is not None
     bases: dict[str, dict[tuple[tuple[str, str], ...], tuple[str, str]]] = {}
     for text, tone, gender, concept, image in zip(
         *(drawings.values(name) for name in ("text", "skin_tone", "gender", "concept", "image")), strict=True
@@ -62,9 +64,14 @@ def openmoji_changes(*, cache: Path | None = None, progress: Progress | None = N
         if (read := facts(text, tone, gender, concept)) is not None:
             base, ways = read
             bases.setdefault(base, {}).setdefault(tuple(sorted(ways.items())), (image, text))
+    drawn = {
+        image: hashlib.sha256((drawings.root / image).read_bytes()).hexdigest()
+        for members in bases.values()
+        for image, _ in members.values()
+    }
     rows, rng = [], generator(17, 0)
     for base, members in sorted(bases.items()):
-        asked = list(questions(members))
+        asked = list(questions(members, drawn))
         fine, coarse = ([a for a in asked if (len(a[2]) > 1 or a[4]) == many] for many in (False, True))
         for among, most in ((fine, FINE), (coarse, COARSE)):
             for at in sorted(rng.permutation(len(among))[:most].tolist()):
@@ -101,12 +108,16 @@ def facts(text: str, tone: str, gender: str, concept: str) -> tuple[str, dict[st
 
 
 def questions(
-    members: dict[tuple[tuple[str, str], ...], tuple[str, str]],
+    members: dict[tuple[tuple[str, str], ...], tuple[str, str]], drawn: Mapping[str, str]
 ) -> Iterator[tuple[tuple[str, str], tuple[str, ...], list[tuple[str, str]], str, bool]]:
-    """(reference, ways to say the change, right drawings, what changes, whether it is coarse) of one base."""
+    """(reference, ways to say the change, right drawings, what changes, whether it is coarse) of one base.
+
+    Args:
+        drawn: a drawing's content: a change that shows nothing is not asked for.
+    """
     known = [(dict(key), drawing) for key, drawing in members.items()]
     for ways, reference in known:
-        others = [(w, d) for w, d in known if w.keys() == ways.keys() and d[0] != reference[0]]
+        others = [(w, d) for w, d in known if w.keys() == ways.keys() and drawn[d[0]] != drawn[reference[0]]]
         moved = [(tuple(n for n in ways if ways[n] != w[n]), w, d) for w, d in others]
         for names, w, drawing in moved:
             if 1 <= len(names) <= 2:

@@ -8,6 +8,7 @@ reference as it lies there. A strategy builds its module in `begin` and keeps it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,20 +113,31 @@ class Attentive(Composer):
 
     kind = "attention"
 
-    def __init__(self, dim: int, layers: int, heads: int) -> None:
+    def __init__(self, dim: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
+        if width % heads:
+            raise PartError(f"a width of {width} cannot be shared by {heads} heads: give a multiple of it")
         self.heads = heads
-        self.kinds = nn.Parameter(torch.zeros(2, dim))
-        self.asking = nn.Parameter(torch.randn(1, dim) * dim**-0.5)
-        self.layers = nn.ModuleList(_Layer(dim, heads) for _ in range(layers))
-        self.norm, self.pool = nn.LayerNorm(dim, eps=NORM_FLOOR), _Attention(dim, heads)
+        self.enter, self.leave = nn.Linear(dim, width), nn.Linear(width, dim)
+        self.kinds = nn.Parameter(torch.zeros(2, width))
+        self.asking = nn.Parameter(torch.randn(1, width))
+        self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(layers))
+        self.norm, self.pool = nn.LayerNorm(width, eps=NORM_FLOOR), _Attention(width, heads)
 
     def moved(self, r: Tensor, t: Tensor) -> Tensor:
-        x = torch.stack([r, t], 1) * r.shape[1] ** 0.5 + self.kinds
+        x = self.enter(torch.stack([r, t], 1) * r.shape[1] ** 0.5) + self.kinds
         for layer in self.layers:
             x = layer(x)
-        pooled: Tensor = self.pool(self.asking.expand(len(r), -1, -1), self.norm(x))[:, 0]
-        return r + pooled
+        pooled = self.pool(self.asking.expand(len(r), -1, -1), self.norm(x))[:, 0]
+        moved: Tensor = r + self.leave(pooled)
+        return moved
+
+
+def made(run: Any, build: Callable[[], Composer]) -> Composer:
+    """A module whose first numbers are the run's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.draw("composer"))
+        return build()
 
 
 @dataclass(frozen=True)

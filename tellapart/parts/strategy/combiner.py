@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.core.parts import part
-from tellapart.parts.strategy._composer import Gated, check_composed, contrast, triplets
+from tellapart.parts.strategy._composer import Gated, check_composed, contrast, made, triplets
 
 
 @part(
@@ -52,7 +52,7 @@ class Combiner(nn.Module):
     def begin(self, run: Any) -> None:
         """Make the combiner."""
         check_composed(run, "combiner")
-        self.composer = Gated(run.dim(), self.hidden)
+        self.composer = made(run, lambda: Gated(run.dim(), self.hidden))
 
     def step(self, run: Any, batch: np.ndarray) -> dict[str, Tensor]:
         """The loss of a batch of row numbers [n]."""

@@ -48,7 +48,7 @@ def test_a_missing_browser_fails_in_ci_and_only_there(monkeypatch):
 
 
 @contextlib.contextmanager
-def serving(service):
+def serving(service, **options):
     """The address of a server in a thread of this process, which stops with the block."""
     import uvicorn
 
@@ -56,7 +56,9 @@ def serving(service):
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(service), log_level="error", timeout_graceful_shutdown=1, ws="none")
+        config = uvicorn.Config(
+            create_app(service, **options), log_level="error", timeout_graceful_shutdown=1, ws="none"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -212,6 +214,17 @@ class TestSearching:
         page.one("#message button").click()
         page.until(lambda: len(page.ids()) == 48)
         assert "none is likely" in page.status
+
+    def test_exact_words_are_a_switch_that_the_address_holds(self, page):
+        page.open("/?q=star")
+        before = page.ids()
+        page.one("#hybrid").click()
+        page.until(lambda: page.ids()[:10] != before[:10] and all("star" in i for i in page.ids()[:10]), "stars")
+        assert "hybrid=" in page.js("return location.search")
+        assert "two searches together" in page.one("#notes").text
+        assert not page.all(".card .score"), "places in two lists are shown as if they were scores"
+        page.open("/?q=star&hybrid=")
+        assert page.one("#hybrid").is_selected()
 
     def test_more_are_shown_on_demand(self, page):
         page.open()
@@ -618,3 +631,33 @@ class TestServer:
                     connection.settimeout(PATIENCE)
             assert b" 413 " in answer.split(b"\r\n")[0]
             assert sent < 40 * 2**20
+
+
+class TestKey:
+    def test_it_is_asked_for_once_and_sent_with_everything(self, browser, run_folder, tools, tmp_path):
+        from tellapart.server.keys import new_key
+
+        key = new_key(tmp_path / "keys.toml", "me", "write")
+        with serving(tools.open_run(run_folder), keys=tmp_path / "keys.toml") as address:
+            page = Page(browser, address)
+            browser.get(address + "/?q=red")
+            page.until(
+                lambda: page.one("#key").is_displayed() and page.js("return document.activeElement.id") == "key-field"
+            )
+            assert not page.one("#key-refused").is_displayed() and page.ids() == []
+            page.press("ta_wrong", page.Keys.ENTER)
+            page.until(lambda: page.one("#key-refused").is_displayed(), "the refusal")
+            page.press(key, page.Keys.ENTER)
+            page.until(lambda: page.ids()[:1] == ["red-circle"], "results")
+            page.until(lambda: page.js("return document.querySelector('#results img')?.naturalWidth > 0"), "a picture")
+            assert not page.one("#key").is_displayed()
+            browser.refresh()
+            page.until(lambda: page.ids()[:1] == ["red-circle"], "results again, without asking")
+            assert not page.one("#key").is_displayed() and key not in page.browser.current_url
+            page.js("sessionStorage.clear()")
+            browser.refresh()
+            page.until(lambda: page.one("#key").is_displayed())
+            page.press(page.Keys.ESCAPE)
+            page.until(lambda: "asks for a key" in page.one("#message").text, "the reason")
+            browser.get("about:blank")
+            browser.get_log("browser")

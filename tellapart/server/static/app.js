@@ -13,7 +13,7 @@ const SIDE = 1024;
 const UPLOAD = 12 * 1024 * 1024;
 
 const $ = (id) => document.getElementById(id);
-const state = { q: "", like: [], unlike: [], where: [], item: null, view: "search", k: STEP };
+const state = { q: "", like: [], unlike: [], where: [], item: null, view: "search", hybrid: false, k: STEP };
 const known = new Map(); // items that were seen, by id
 let own = null; // a picture of the user's own: { blob, url, name }
 let about = { columns: [], reads: ["text", "image"], shows: "image", items: 0, calibrated: false };
@@ -31,6 +31,7 @@ function read() {
   state.unlike = given.getAll("unlike");
   state.where = given.getAll("where");
   state.item = given.get("item");
+  state.hybrid = given.has("hybrid");
   state.view = VIEWS.includes(given.get("view")) ? given.get("view") : "search";
   state.k = STEP;
 }
@@ -40,6 +41,7 @@ function address() {
   if (state.view !== "search") given.set("view", state.view);
   if (state.q) given.set("q", state.q);
   for (const name of ["like", "unlike", "where"]) for (const value of state[name]) given.append(name, value);
+  if (state.hybrid) given.set("hybrid", "");
   if (state.item) given.set("item", state.item);
   const text = given.toString();
   return text ? `/?${text}` : "/";
@@ -58,11 +60,12 @@ function request(signal) {
   if (own === null) {
     const given = new URLSearchParams({ k: String(state.k) });
     if (state.q) given.set("words", state.q);
+    if (together()) given.set("hybrid", "true");
     for (const name of ["like", "unlike", "where"]) for (const value of state[name]) given.append(name, value);
     return ask(`/api/search?${given}`, { signal });
   }
   const form = new FormData();
-  const query = { words: state.q, like: state.like, unlike: state.unlike, where: conditions(), k: state.k };
+  const query = { words: state.q, like: state.like, unlike: state.unlike, where: conditions(), k: state.k, hybrid: together() };
   form.set("query", JSON.stringify(query));
   form.set("image", own.blob, own.name);
   return ask("/api/search", { method: "POST", body: form, signal });
@@ -155,6 +158,8 @@ function showFound(found) {
     $("status").textContent = found.results.length < found.searched ? `${count(found.results.length)} of ${among}, from all over the collection` : among;
   }
 }
+
+const together = () => state.hybrid && about.hybrid;
 
 const searching = () => Boolean(state.q || own || state.like.length || state.unlike.length);
 
@@ -397,6 +402,7 @@ function go(view) {
 function restore() {
   read();
   $("words").value = state.q;
+  $("hybrid").checked = state.hybrid;
   showChips();
   showFilters($("filters"), about.columns, state.where, filterBy);
   showView();
@@ -519,6 +525,10 @@ function listen() {
     $("drop").hidden = true;
     take(event.dataTransfer.files[0]);
   });
+  $("hybrid").addEventListener("change", () => {
+    state.hybrid = $("hybrid").checked;
+    changed();
+  });
   addEventListener("popstate", restore);
 }
 
@@ -538,6 +548,7 @@ async function start() {
   if (byWindow) $("file").accept = ".npy";
   if (byWindow && !byWords) $("words").placeholder = "Drop a window of a recording (.npy), or choose one";
   $("choose").hidden = !byPicture && !byWindow;
+  $("hybrid-choice").hidden = !byWords || !about.hybrid;
   const { name, attribution, licence } = about.about;
   const facts = [things(about.items, "item"), about.calibrated && "calibrated", attribution || name, licence && `licence: ${licence}`];
   $("about").textContent = facts.filter(Boolean).join(" · ");

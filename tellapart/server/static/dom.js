@@ -1,5 +1,7 @@
 // Elements and requests. Data only ever becomes text nodes, attributes and properties, never markup.
 
+import { keyed, load } from "./key.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export function el(tag, given = {}, ...children) {
@@ -30,7 +32,7 @@ export class Refused extends Error {}
 export async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await keyed(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused("The server does not answer. Is it still running?");
@@ -50,7 +52,6 @@ export const sized = (address, size) => `${address}&size=${size}`;
 
 export function picture(item, size, given = {}) {
   const image = el("img", {
-    src: sized(item.picture, size),
     alt: item.caption,
     loading: "lazy",
     decoding: "async",
@@ -58,6 +59,7 @@ export function picture(item, size, given = {}) {
     ...given,
   });
   image.addEventListener("error", () => image.replaceWith(el("span", { class: "lost" }, "The picture cannot be shown")));
+  load(image, sized(item.picture, size));
   return image;
 }
 
@@ -73,7 +75,11 @@ export function chance(p) {
   return `${Math.round(100 * p)}%`;
 }
 
+// places in two lists say nothing about one item that a number could tell
+const FUSED = "reciprocal rank fusion";
+
 export function standing(result) {
+  if (result.ranked === FUSED) return null;
   const by = result.ranked ? "score" : "similarity";
   if (result.probability !== null && result.probability !== undefined) {
     return { short: chance(result.probability), long: `${chance(result.probability)} likely to match, ${by} ${result.score.toFixed(3)}` };

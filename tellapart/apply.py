@@ -12,13 +12,13 @@ from tellapart.core.errors import DataError, PartError, near
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
+from tellapart.data.writing import check_writable, write_items
 from tellapart.recipe import usual_encoder
 from tellapart.runs import embedded
 
 LATEST = Path("runs/latest")
 MOST_CLASSES = 10_000
 SHOWN = 12
-WRITERS = (".jsonl", ".csv", ".parquet")
 EACH_CLASS = "the mean over classes of the share that is found, so that small classes count as much as large ones"
 
 
@@ -125,7 +125,7 @@ def detect(
     if not 0 < false_alarms < 1:
         raise DataError(f"false alarms are a share between 0 and 1, not {false_alarms}")
     card = _scores(score, "unknown")
-    _check_writable(out)
+    check_writable(out)
     opened = Run(run, stages=stages)
     side = opened.collection.sides().document
     labels = _labels(opened, by) if "labels" in card.traits else None
@@ -162,7 +162,7 @@ def detect(
     report.facts = {"run": str(run), "score": score, "new items": len(new), "problems": len(new.problems)}
     if out is not None:
         made = Collection.of({"id": new.ids.tolist(), "score": found, "unknown": unknown})
-        report.facts["written"] = str(_written(made, Path(out)))
+        report.facts["written"] = str(write_items(made, Path(out)))
     return report
 
 
@@ -192,7 +192,7 @@ def select(
     """
     stages = stages or Silence()
     card = _scores(score, "target")
-    _check_writable(out)
+    check_writable(out)
     pool, target = (_texts(which, column, stages) for which in (source, like))
     n = _how_many(keep, len(pool[0]))
     with stages.stage(f"fit {card.name}"):
@@ -220,7 +220,7 @@ def select(
         )
     report.facts = {"pool": len(texts), "target": len(wanted), "score": score, "seed": seed}
     if out is not None:
-        report.facts["written"] = str(_written(pool[0].take(rows).with_column("score", values[rows]), Path(out)))
+        report.facts["written"] = str(write_items(pool[0].take(rows).with_column("score", values[rows]), Path(out)))
     return report
 
 
@@ -365,47 +365,6 @@ def _confusions(ids: np.ndarray, truth: np.ndarray, said: np.ndarray) -> Example
             for (a, b), found in worst
         ],
     )
-
-
-def _check_writable(out: str | Path | None) -> None:
-    if out is not None and Path(out).suffix not in WRITERS:
-        raise DataError(f"--out is a file that ends in {', '.join(WRITERS)}, not {out}")
-    if out is not None and not Path(out).absolute().parent.is_dir():
-        raise DataError(f"there is no folder {Path(out).parent} to write {Path(out).name} in")
-
-
-def _written(collection: Collection, file: Path) -> Path:
-    """The items as a file of the kind its name says, whole or not at all."""
-    import json
-
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    from tellapart.core.files import placed
-
-    table = collection.table.replace_schema_metadata(None)
-    if file.suffix != ".parquet":
-        plain = [c for c in table.column_names if not _binary(table.schema.field(c).type)]
-        if file.suffix == ".csv":
-            plain = [c for c in plain if not pa.types.is_nested(table.schema.field(c).type)]
-        table = table.select(plain)
-    with placed(file) as sink:
-        if file.suffix == ".parquet":
-            pyarrow.parquet.write_table(table, sink)
-        elif file.suffix == ".csv":
-            pyarrow.csv.write_csv(table, sink)
-        else:
-            for batch in table.to_batches(max_chunksize=1024):
-                for row in batch.to_pylist():
-                    sink.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
-    return file
-
-
-def _binary(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _finite(low: float, high: float) -> tuple[float | None, float | None]:

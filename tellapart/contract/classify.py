@@ -1,6 +1,7 @@
 """What every classifier promises. A check takes a factory of fresh parts and raises AssertionError.
 
-Traits: `stream` (has `observe`), `unlabelled` (`fit` also takes `unlabelled=`, [m, d] vectors without a label).
+Traits: `stream` (has `observe`), `unlabelled` (`fit` also takes `unlabelled=`, [m, d] vectors without a label),
+`topics` (`similarity` gives [n, classes] cosines by which the items of a class can be ranked).
 """
 
 from __future__ import annotations
@@ -189,6 +190,16 @@ def check_unlabelled(build: Build) -> None:
     must_refuse("unlabelled items that are not finite", lambda: build().fit(x, y, unlabelled=holed))
 
 
+def check_topics(build: Build) -> None:
+    """`similarity` gives cosines in the order of `classes_`; the greatest is the class that is predicted."""
+    part, probe = build().fit(*planted(16)), doubtful(16)
+    cosine = part.similarity(probe)
+    assert cosine.shape == (len(probe), len(part.classes_)), f"similarities have the shape {cosine.shape}"
+    assert (np.abs(cosine) <= 1 + CLOSE).all(), "a similarity is no cosine"
+    assert np.allclose(part.similarity(3 * probe), cosine, atol=CLOSE), "the length of an item counts"
+    assert (part.classes_[cosine.argmax(axis=1)] == part.predict(probe)).all(), "the nearest class is not predicted"
+
+
 def must_refuse(what: str, call: Callable[[], Any]) -> None:
     """Assert that the call raises an error meant for people, of some length."""
     try:
@@ -208,4 +219,5 @@ def checks(card: Card) -> list[Check]:
         check_repeatable, check_numbers_as_labels, check_class_added, check_input_unchanged, check_bad_input,
     ]  # fmt: skip
     always += [check_unlabelled] if "unlabelled" in card.traits else []
+    always += [check_topics] if "topics" in card.traits else []
     return always + ([check_observe_is_fit] if "stream" in card.traits else [])

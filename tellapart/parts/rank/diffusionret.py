@@ -11,7 +11,7 @@ from tellapart.parts.rank._denoiser import Reranker, Weights, at_time, denoise, 
 STEPS = 1000
 
 
-def kept() -> np.ndarray:
+def _left_after() -> np.ndarray:
     """[STEPS] share of the clean worths' variance that is left after so many steps, by the cosine schedule."""
     at = np.arange(STEPS + 1) / STEPS
     level = np.cos((at + 0.008) / 1.008 * np.pi / 2) ** 2
@@ -70,7 +70,7 @@ class Diffusionret(Reranker):
         import torch
 
         step = torch.randint(STEPS, (len(q),), generator=draw)
-        left = torch.from_numpy(kept()).float()[step][:, None]
+        left = torch.from_numpy(_left_after()).float()[step][:, None]
         clean = torch.zeros_like(there)
         clean[:, 0] = 1
         noisy = left.sqrt() * clean + (1 - left).sqrt() * torch.randn(clean.shape, generator=draw)
@@ -79,7 +79,7 @@ class Diffusionret(Reranker):
         return -(worth[:, 0] - torch.logsumexp(worth.masked_fill(there == 0, -torch.inf), 1)).mean()
 
     def _worth(self, w: Weights, q: np.ndarray, k: np.ndarray, there: np.ndarray) -> np.ndarray:
-        left = kept()
+        left = _left_after()
         x = np.tile(self.noise_[: there.shape[1]], (len(q), 1))
         times = np.linspace(STEPS - 1, 0, self.steps).round().astype(int)
         for t, following in zip(times, [*times[1:], -1], strict=True):

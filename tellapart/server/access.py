@@ -18,8 +18,8 @@ from tellapart.server.limits import BODY_BYTES
 from tellapart.server.rates import Rates
 
 HOW = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
-# the page, which asks for a key, and what tells whether the server lives
-FREE = ("/", "/api/health", "/api/ready", "/metrics")
+# the page, which asks for a key, the description of the API, and what tells whether the server lives
+FREE = ("/", "/api/openapi.json", "/api/health", "/api/ready", "/metrics")
 FREE_BELOW = "/static/"
 KEY_CHARACTERS = 512
 

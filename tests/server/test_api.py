@@ -350,7 +350,7 @@ class TestSafety:
         page = client.get("/").text
         assert re.findall(r"<script(?![^>]*src=)", page) == [] and re.findall(r"\son\w+=", page) == []
         assert re.findall(r"style=", page) == []
-        for name in ("app.js", "dom.js", "panel.js", "filters.js", "pairs.js", "style.css"):
+        for name in ("app.js", "dom.js", "key.js", "panel.js", "filters.js", "pairs.js", "style.css"):
             text = client.get(f"/static/{name}").text
             assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "eval(" not in text
             assert [u for u in re.findall(r"https?://[^\s\"']+", text) if "www.w3.org/2000/svg" not in u] == []

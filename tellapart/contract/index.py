@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 
+from tellapart.contract import _tokens
 from tellapart.core.errors import TellapartError
 from tellapart.core.parts import Card
 
@@ -26,11 +27,14 @@ CLOSE = 1e-5
 
 
 def planted(seed: int, *, n: int = ITEMS, queries: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit vectors in 50 loose clusters: ids [n] in mixed order, z [n, DIM], queries [queries, DIM]."""
+    """Unit vectors in 50 loose clusters: ids [n] in mixed order, z [n, DIM], queries [queries, DIM].
+
+    Their numbers are such as half precision holds, so that an index may keep them in it.
+    """
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(50, DIM))
     z = centres[rng.integers(0, 50, n + queries)] + rng.normal(size=(n + queries, DIM))
-    z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
+    z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
     ids = np.asarray([f"item {i:05d}" for i in rng.permutation(n)], dtype=object)
     return ids, z[:n], z[n:]
 
@@ -101,14 +105,19 @@ def check_places(build: Build) -> None:
     assert (scores == hits.scores).all(), "places come with other scores than ids"
 
 
-def check_lengths_do_not_count(build: Build) -> None:
-    """Longer vectors and queries give the same cosines."""
-    ids, z, queries = planted(2)
-    index, longer = build(), build()
-    index.add(ids, z)
-    longer.add(ids, z * np.random.default_rng(0).uniform(0.5, 3, (len(z), 1)).astype(np.float32))
-    a, b = index.search(queries[:5], 3), longer.search(queries[:5] * 7, 3)
-    assert np.abs(a.scores[:, 0] - b.scores[:, 0]).max() <= CLOSE, "scores depend on the length of vectors"
+def check_lengths_of(close: float) -> Check:
+    """The check that lengths do not count, but for rounding."""
+
+    def check_lengths_do_not_count(build: Build) -> None:
+        """Longer vectors and queries give the same cosines."""
+        ids, z, queries = planted(2)
+        index, longer = build(), build()
+        index.add(ids, z)
+        longer.add(ids, z * np.random.default_rng(0).uniform(0.5, 3, (len(z), 1)).astype(np.float32))
+        a, b = index.search(queries[:5], 3), longer.search(queries[:5] * 7, 3)
+        assert np.abs(a.scores[:, 0] - b.scores[:, 0]).max() <= close, "scores depend on the length of vectors"
+
+    return check_lengths_do_not_count
 
 
 def check_ties_of(exact: bool) -> Check:
@@ -286,11 +295,11 @@ def check_bad_input(build: Build) -> None:
 
 def checks(card: Card) -> list[Check]:
     """All checks for an index with this card."""
-    return [
+    found = [
         check_recall_of(stated_recall(card)),
         check_hits,
         check_places,
-        check_lengths_do_not_count,
+        check_lengths_of(_tokens.CLOSE if "tokens" in card.traits else CLOSE),
         check_ties_of(stated_recall(card) == 1),
         check_batch_mates_do_not_count,
         check_few,
@@ -301,6 +310,9 @@ def checks(card: Card) -> list[Check]:
         check_atomic,
         check_bad_input,
     ]
+    if "tokens" in card.traits:
+        return [*map(_tokens.for_one_vector, found), *_tokens.checks(stated_recall(card))]
+    return found
 
 
 class _PulledPlug(BaseException):

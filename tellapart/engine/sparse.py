@@ -1,0 +1,318 @@
+"""Learned sparse search: documents as weights of terms, queries as their terms; after a strategy of the trait `texts`.
+
+    words = SparseSearch.open("runs/latest/sparse")
+    hits = words.search("brass valve", 10)
+
+A query is cut into terms and looked up in a table: no model runs. What is learnt is how the tokens of a document
+weigh terms, also ones that it does not hold (`parts/strategy/idf_flops.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError, PartError
+from tellapart.core.hits import Hits
+from tellapart.core.parts import card_of, make, parse_spec
+from tellapart.core.progress import Progress
+from tellapart.core.report import Figure, Table, Text
+from tellapart.core.terms import Weighted, counted, rarity, weighed
+from tellapart.core.vectors import Filter, read_version, write_version
+from tellapart.engine.inverted import Inverted
+from tellapart.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tellapart.engine.fit import Fitted
+    from tellapart.engine.inputs import TrainData
+
+FOLDER = "sparse"
+HEAD, TOKENIZER = "head.safetensors", "tokenizer.json"
+TEXTS_A_BLOCK = 256
+LARGEST_HEAD = 1 << 31
+ENDS = 2
+
+
+def learns_terms(recipe: Recipe) -> bool:
+    """Whether the recipe's strategy learns weights of terms."""
+    return "texts" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+
+
+class Cutter:
+    """Texts as token numbers of a text encoder, special ones left out: -1 stands for none.
+
+    Args:
+        source: the tokenizer of an encoder, as JSON.
+    """
+
+    def __init__(self, source: str) -> None:
+        from tokenizers import Tokenizer
+
+        self.source = source
+        self._tokenizer = Tokenizer.from_str(source)
+        self._tokenizer.no_padding()
+        special = [at for at, token in self._tokenizer.get_added_tokens_decoder().items() if token.special]
+        self._special = np.asarray(sorted(special), np.int64)
+
+    @staticmethod
+    def of(encoder: Any) -> Cutter:
+        """That of a text encoder.
+
+        Raises:
+            PartError: it gives no vectors of tokens.
+        """
+        if not hasattr(encoder, "encode_tokens") or not hasattr(encoder, "write_tokenizer"):
+            raise PartError("weights of terms need a text encoder that gives a vector for each token: set text=minilm")
+        with tempfile.TemporaryDirectory() as folder:
+            encoder.write_tokenizer(Path(folder) / TOKENIZER)
+            return Cutter((Path(folder) / TOKENIZER).read_text(encoding="utf-8"))
+
+    def documents(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(starts [n + 1], tokens) as `encode_tokens` gives states: the ends left out where there is anything else."""
+        found = [np.asarray(one.ids, np.int64) for one in self._tokenizer.encode_batch(list(texts))]
+        found = [ids[1:-1] if len(ids) > ENDS else ids for ids in found]
+        starts = np.concatenate([[0], np.cumsum([len(ids) for ids in found])]).astype(np.int64)
+        tokens = np.concatenate([np.zeros(0, np.int64), *found])
+        return starts, np.where(np.isin(tokens, self._special), -1, tokens)
+
+    def query(self, text: str) -> np.ndarray:
+        """The different tokens of a text, rising."""
+        found = np.unique(np.asarray(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64))
+        return found[~np.isin(found, self._special)]
+
+
+def numbered(tokens: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
+    """Places of tokens in a rising vocabulary, -1 where they are not in it."""
+    at = np.minimum(np.searchsorted(vocabulary, tokens), max(len(vocabulary) - 1, 0))
+    return np.where(vocabulary[at] == tokens, at, -1) if len(vocabulary) else np.full(len(tokens), -1)
+
+
+def token_vectors(encoder: Any) -> np.ndarray:
+    """[tokens, width] the embeddings that a text encoder begins with."""
+    weights = encoder.module().state_dict()
+    found: np.ndarray = weights["embeddings.word_embeddings.weight"].numpy()
+    return found
+
+
+def states_of(encoder: Any, texts: Sequence[str], progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(starts [n + 1], states [tokens, width] float16) of texts, root mean square 1."""
+    pieces: list[np.ndarray] = []
+    for start in range(0, len(texts), TEXTS_A_BLOCK):
+        found = encoder.encode_tokens(list(texts[start : start + TEXTS_A_BLOCK]))
+        pieces += [(z * z.shape[1] ** 0.5).astype(np.float16) for z in found]
+        if progress is not None:
+            progress(len(pieces), len(texts))
+    starts = np.concatenate([[0], np.cumsum([len(p) for p in pieces])]).astype(np.int64)
+    return starts, np.concatenate(pieces)
+
+
+def with_terms(data: TrainData, collection: Collection, recipe: Recipe) -> TrainData:
+    """Training data with what `parts/strategy/_terms.py` reads of it.
+
+    Memory: 2 w bytes a token of the documents (768 for minilm).
+    """
+    sides, encoder = collection.sides(), make("encode", recipe.text)
+    cutter = Cutter.of(encoder)
+    texts = [text or "" for text in collection.values(sides.document.column)]
+    starts, tokens = cutter.documents(texts)
+    asked = [cutter.query(text or "") for text in collection.values(sides.query.column)]
+    vocabulary = np.unique(np.concatenate([tokens[tokens >= 0], *asked]))
+    bounds, states = states_of(encoder, texts)
+    if not np.array_equal(bounds, starts):
+        raise PartError(f"text={recipe.text} gives other tokens than it has vectors of: this is a bug, report it")
+    terms = numbered(tokens, vocabulary)
+    query_terms = np.full((len(asked), max(1, *map(len, asked))), -1, np.int64)
+    for row, found in enumerate(asked):
+        query_terms[row, : len(found)] = numbered(found, vocabulary)
+    held = {
+        "term_starts": starts, "term_states": states, "terms": terms, "query_terms": query_terms,
+        "term_vectors": token_vectors(encoder)[vocabulary].astype(np.float32),
+        "idf": rarity(counted(starts, terms, len(vocabulary)), len(vocabulary)),
+    }  # fmt: skip
+    return replace(data, extra={**data.extra, **held})
+
+
+class SparseSearch:
+    """Documents as weights of terms in an inverted index, with the tables that turn texts into such weights.
+
+    Args:
+        cutter: cuts texts into tokens.
+        vocabulary: [v] rising token numbers, those that count.
+        idf: [v] weight of each in a query.
+        vectors, map_, bias: [v, w], [w, w] and a number: how tokens' states weigh terms.
+        text: the spec of the encoder that gives the states; it is made when a document is added.
+    """
+
+    def __init__(
+        self, cutter: Cutter, vocabulary: np.ndarray, idf: np.ndarray, vectors: np.ndarray, map_: np.ndarray,
+        bias: float, text: str,
+    ) -> None:  # fmt: skip
+        self.cutter, self.vocabulary, self.idf, self.text = cutter, vocabulary, idf, text
+        self.vectors, self.map, self.bias = vectors, map_, bias
+        self.index = Inverted(len(vocabulary))
+        self._encoder: Any = None
+        self._lock = threading.Lock()
+
+    def encode_queries(self, texts: Sequence[str]) -> Weighted:
+        """The terms of each query with their idf; what no document holds counts for nothing and is left out."""
+        rows = [numbered(self.cutter.query(text), self.vocabulary) for text in texts]
+        rows = [row[row >= 0] for row in rows]
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        terms = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int32)
+        return Weighted(starts, terms, self.idf[terms])
+
+    def encode_documents(self, texts: Sequence[str]) -> Weighted:
+        """The weights of documents, through the text encoder."""
+        with self._lock:
+            self._encoder = self._encoder or make("encode", self.text)
+        pieces = []
+        for start in range(0, len(texts), TEXTS_A_BLOCK):
+            bounds, states = states_of(self._encoder, texts[start : start + TEXTS_A_BLOCK])
+            spans = (states[a:b] for a, b in itertools.pairwise(bounds))
+            pieces += [Weighted.of(weighed(span, self.map, self.vectors, self.bias)[None]) for span in spans]
+        return Weighted.joined(pieces)
+
+    def add(self, ids: Sequence[str] | np.ndarray, texts: Sequence[str], progress: Progress | None = None) -> None:
+        """Take in documents; one whose id is there already replaces it. Terms new to the collection do not count."""
+        done = 0
+        for start in range(0, len(texts), TEXTS_A_BLOCK):
+            piece = slice(start, start + TEXTS_A_BLOCK)
+            self.index.add(ids[piece], self.encode_documents(texts[piece]))
+            done += len(texts[piece])
+            if progress is not None:
+                progress(done, len(texts))
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Take documents out; an unknown id raises `DataError`."""
+        self.index.delete(ids)
+
+    def search(self, words: str, k: int, *, filter: Filter | None = None) -> Hits:
+        """The k best documents, [1, at most k]; see `Inverted.search`. No model runs."""
+        return self.index.search(self.encode_queries([words]), k, filter=filter)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the next version into a folder; killed at any point, the one before stands."""
+        from safetensors.numpy import save_file
+
+        def write(into: Path) -> None:
+            arrays: dict[str, np.ndarray] = {
+                "vocabulary": self.vocabulary.astype(np.int64), "idf": self.idf.astype(np.float32),
+                "vectors": self.vectors.astype(np.float32), "map": self.map.astype(np.float32),
+                "bias": np.asarray([self.bias], np.float32),
+            }  # fmt: skip
+            save_file(arrays, into / HEAD)
+            (into / TOKENIZER).write_text(self.cutter.source, encoding="utf-8")
+            self.index.write(into)
+
+        return write_version(folder, write, {"part": "SparseSearch", "text": self.text, "items": len(self.index)})
+
+    @staticmethod
+    def open(folder: str | Path) -> SparseSearch:
+        """What was saved.
+
+        Raises:
+            DataError: nothing there, or damaged files.
+        """
+        return read_version(folder, _opened)
+
+
+def _opened(version: Path, facts: dict[str, Any]) -> SparseSearch:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if facts["part"] != "SparseSearch":
+        raise DataError(f"{version.parent} holds an index of {facts['part']}, not of weights of terms")
+    if (version / HEAD).stat().st_size > LARGEST_HEAD:
+        raise ValueError(f"{HEAD} is too large to be what its name says")
+    try:
+        held = load_file(version / HEAD)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    count, width = held["vectors"].shape
+    if held["vocabulary"].shape != (count,) or held["idf"].shape != (count,) or held["map"].shape != (width, width):
+        raise ValueError("the tables of terms do not fit each other")
+    try:
+        cutter = Cutter((version / TOKENIZER).read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise ValueError(f"{TOKENIZER}: {error}") from None
+    made = SparseSearch(
+        cutter, held["vocabulary"], held["idf"], held["vectors"], held["map"], float(held["bias"][0]), facts["text"]
+    )
+    made.index = Inverted.read(version)
+    if made.index.width != count:
+        raise ValueError("the index has other terms than the tables")
+    return made
+
+
+def keep_sparse(
+    collection: Collection,
+    documents: Collection,
+    recipe: Recipe,
+    fitted: Fitted | None,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+) -> list[Any]:
+    """Weigh all documents of a run into its folder, and tell what they find on the test part.
+
+    Nothing for recipes whose strategy does not learn terms.
+
+    Args:
+        documents: what is searched: the collection itself, or its corpus.
+    """
+    folder = out / FOLDER
+    if fitted is None or not learns_terms(recipe):
+        shutil.rmtree(folder, ignore_errors=True)
+        return []
+    words = weigher(documents, collection, recipe, fitted)
+    texts = [text or "" for text in documents.values(documents.sides().document.column)]
+    words.add(documents.ids, texts, progress)
+    words.save(folder)
+    held = words.index.numbers / max(len(texts), 1)
+    blocks: list[Any] = [Figure("terms a document", held, count=len(texts), note="on the average, all documents")]
+    if documents is collection:
+        blocks.append(_figures(collection, words))
+    said = "tellapart search --sparse finds by these weights, without running the text model; --hybrid with vectors too"
+    return [*blocks, Text(said)]
+
+
+def weigher(documents: Collection, collection: Collection, recipe: Recipe, fitted: Fitted) -> SparseSearch:
+    """An empty index with the tables that were learnt: terms of the documents and the queries, idf of the documents."""
+    encoder = make("encode", recipe.text)
+    cutter = Cutter.of(encoder)
+    texts = [text or "" for text in documents.values(documents.sides().document.column)]
+    starts, tokens = cutter.documents(texts)
+    asked = [cutter.query(text or "") for text in collection.values(collection.sides().query.column)]
+    vocabulary = np.unique(np.concatenate([tokens[tokens >= 0], *asked]))
+    terms = numbered(tokens, vocabulary)
+    idf = rarity(counted(starts, terms, len(vocabulary)), len(vocabulary))
+    head = fitted.strategy
+    map_, bias = head.map.detach().cpu().numpy(), float(head.bias.detach())
+    return SparseSearch(cutter, vocabulary, idf, token_vectors(encoder)[vocabulary], map_, bias, recipe.text)
+
+
+def _figures(collection: Collection, words: SparseSearch) -> Table:
+    from tellapart.engine.evaluate import Relevant, listed
+    from tellapart.engine.trial import METRICS, held_out
+
+    rows, sides = held_out(collection, "test"), collection.sides()
+    target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
+    ids = collection.ids[rows].astype(str)
+    asked = [text or "" for text in collection.take(rows).values(sides.query.column)]
+    hits = words.index.search(words.encode_queries(asked), max(len(rows), 1), filter=ids.tolist())
+    place = {name: at for at, name in enumerate(ids.tolist())}
+    found = np.asarray([[place.get(name, -1) for name in row] for row in hits.ids.tolist()]).reshape(hits.ids.shape)
+    values = listed(found, hits.scores, Relevant.by_target(target, target), len(rows))
+    row = [f"{sides.query.column}-to-{sides.document.column}", *(float(np.nanmean(values[m])) for m in METRICS)]
+    return Table(
+        "Learned sparse search", ["", *METRICS], [row], f"{len(rows)} held-out items; no model reads the query"
+    )

@@ -107,6 +107,11 @@ class Live:
             self._catch_up(self.journal.position, self.journal.since)
             return self._at
 
+    @property
+    def base(self) -> Base:
+        """What lies on the disk and is read at present."""
+        return self._at.base
+
     def put(
         self,
         id_: str,
@@ -217,7 +222,7 @@ class Live:
                     raise
 
             write_version(self.folder / SERVED, write, facts)
-            kept = _collection_folder(self.folder)
+            kept = collection_folder(self.folder)
             made = Collection.open(kept).row_of
             with self.journal.writing() as journal:
                 journal.prune(at.seq, made.__contains__)
@@ -430,7 +435,7 @@ def _open_base(folder: Path, journal: Journal) -> Base:
                     "to serve what the run made"
                 )
             return read_version(served, _read_served)
-    return Base(Collection.open(_collection_folder(folder)), open_index(folder / INDEX), folder=folder / INDEX)
+    return Base(Collection.open(collection_folder(folder)), open_index(folder / INDEX), folder=folder / INDEX)
 
 
 def _read_served(version: Path, facts: dict[str, Any]) -> Base:
@@ -462,14 +467,15 @@ def _folded_index(at: Snapshot) -> Any:
     return index
 
 
-def _collection_folder(folder: Path) -> Path:
+def collection_folder(folder: Path) -> Path:
+    """Where `tellapart run` put what is searched."""
     whole = folder / "corpus"
     return whole if whole.is_dir() else folder / "collection"
 
 
 def _base_of(folder: Path) -> str:
     """Names what `tellapart run` and `tellapart index` made here; anything made anew has another name."""
-    digest = hashlib.sha256(repr(_stamp(_collection_folder(folder) / "collection.arrow")).encode())
+    digest = hashlib.sha256(repr(_stamp(collection_folder(folder) / "collection.arrow")).encode())
     for file in (folder / INDEX / CURRENT, folder / "model" / "model.json"):
         digest.update(file.read_bytes() if file.is_file() else b"")
     return digest.hexdigest()[:24]

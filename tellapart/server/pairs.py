@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.files import write_atomically
 from tellapart.data.marks import FILE as MARKS
@@ -20,6 +22,7 @@ from tellapart.server import confusions
 from tellapart.server.answers import Confused, Progress
 from tellapart.server.limits import CONFUSION_QUERIES, CONFUSIONS, NoSuchItemError
 from tellapart.server.pictures import Pictures
+from tellapart.server.snapshot import Base
 
 if TYPE_CHECKING:
     from tellapart.server.service import Service
@@ -35,23 +38,25 @@ class Pairs:
         self.service = service
         self.progress = Progress()
         self._computing, self._marking = threading.Lock(), threading.Lock()
-        self._confused: Confused | None = None
+        self._confused: tuple[str, Confused] | None = None
 
     def confusions(self, k: int = 50) -> Confused:
         """The pairs the model cannot tell apart, the widest gap first.
 
         Of a collection of more than 20,000 items that many are asked, those held out for testing first. The outcome
-        is kept in the run folder and computed anew when collection, model or index change.
+        is kept in the run folder and computed anew when collection, model or index change. Items that are changed
+        while the run is served count when the changes have been folded; those that were deleted are left out.
         """
         if not 1 <= k <= CONFUSIONS:
             raise DataError(f"k={k}: between 1 and {CONFUSIONS} pairs can be asked for")
         with self._computing:
             found = self._kept_confusions()
             if found is None:
-                found = self._find_confusions()
-                self._keep_confusions(found)
-        self._confused = found
-        return replace(found, pairs=found.pairs[:k])
+                version = self.service.version
+                found = self._find_confusions(self.service.live.base)
+                self._keep_confusions(found, version)
+                self._confused = (version, found)
+        return replace(found, pairs=self._there(found.pairs)[:k])
 
     def borderline(self) -> list[confusions.Confusion]:
         """The pairs that the miner was least sure of, if `tellapart mine --explain` wrote some of this collection."""
@@ -60,8 +65,11 @@ class Pairs:
             found = [confusions.Confusion(**pair) for pair in kept["pairs"][:CONFUSIONS]]
         except (OSError, ValueError, KeyError, TypeError):
             return []
-        row_of = self.service.collection.row_of
-        return [pair for pair in found if {pair.query, pair.right, pair.wrong} <= row_of.keys()]
+        return self._there(found)
+
+    def _there(self, pairs: Sequence[confusions.Confusion]) -> list[confusions.Confusion]:
+        at = self.service.live.now()
+        return [pair for pair in pairs if all(i in at for i in (pair.query, pair.right, pair.wrong))]
 
     @cached_property
     def marks(self) -> dict[frozenset[str], Said]:
@@ -75,8 +83,9 @@ class Pairs:
             NoSuchItemError: the collection does not hold one of them.
             DataError: they are one item, or the folder cannot be written.
         """
+        at = self.service.live.now()
         for id_ in (a, b):
-            if id_ not in self.service.collection.row_of:
+            if id_ not in at:
                 raise NoSuchItemError(f"there is no item {id_!r}")
         with self._marking:
             kept = add_mark(self.service.folder / MARKS, Mark(a, b, said))
@@ -89,31 +98,33 @@ class Pairs:
         return self._kept_confusions() is not None
 
     def _kept_confusions(self) -> Confused | None:
-        if self._confused is None:
+        version = self.service.version
+        if self._confused is None or self._confused[0] != version:
             try:
                 kept = json.loads((self.service.folder / FILE).read_text(encoding="utf-8"))
-                if kept["version"] == self.service.version:
-                    pairs = [confusions.Confusion(**p) for p in kept["pairs"]]
-                    counts = {name: int(kept[name]) for name in ("total", "confused", "asked", "of")}
-                    self._confused = Confused(pairs, **counts)
+                if kept["version"] != version:
+                    return None
+                pairs = [confusions.Confusion(**p) for p in kept["pairs"]]
+                counts = {name: int(kept[name]) for name in ("total", "confused", "asked", "of")}
+                self._confused = (version, Confused(pairs, **counts))
             except (OSError, ValueError, KeyError, TypeError):
                 return None
-        return self._confused
+        return self._confused[1]
 
-    def _keep_confusions(self, found: Confused) -> None:
-        kept = {"version": self.service.version, **asdict(found)}
+    def _keep_confusions(self, found: Confused, version: str) -> None:
+        kept = {"version": version, **asdict(found)}
         # a folder that cannot be written only means that it is computed again next time
         with contextlib.suppress(OSError):
             write_atomically(self.service.folder / FILE, json.dumps(kept).encode())
 
-    def _find_confusions(self) -> Confused:
-        ids = self.service.collection.ids
-        rows = self._asked()
+    def _find_confusions(self, base: Base) -> Confused:
+        collection = base.collection
+        ids, rows, indexed = collection.ids, self._asked(base), np.flatnonzero(base.indexed)
         self.progress = Progress(0.0, running=True)
         try:
             pairs, confused = confusions.find(
-                ids, rows, confusions.Belonging.of(self.service.collection, self.service.sides), self._query_vectors,
-                lambda r: self.service.stored(ids[r].tolist()), self._indexed(), progress=self._at,
+                ids, rows, confusions.Belonging.of(collection, self.service.sides), partial(self._query_vectors, base),
+                lambda r: np.asarray(base.index.vectors(ids[r].tolist()), np.float32), indexed, progress=self._at,
             )  # fmt: skip
         finally:
             self.progress = Progress()
@@ -122,39 +133,32 @@ class Pairs:
     def _at(self, share: float) -> None:
         self.progress.share = share
 
-    def _indexed(self) -> np.ndarray:
-        rows = [
-            self.service.collection.row_of[i] for i in self.service.index.ids if i in self.service.collection.row_of
-        ]
-        return np.sort(np.asarray(rows, np.int64))
-
-    def _asked(self) -> np.ndarray:
-        rows = self._indexed()
-        rows = rows[
-            self.service.collection[self.service.sides.query.column].is_valid().to_numpy(zero_copy_only=False)[rows]
-        ]
+    def _asked(self, base: Base) -> np.ndarray:
+        collection = base.collection
+        asked = collection[self.service.sides.query.column].is_valid().to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(base.indexed & asked)
         if len(rows) <= CONFUSION_QUERIES:
             return rows
         order = np.random.default_rng(0).permutation(len(rows))
-        if "split" in self.service.collection.columns:
-            held_out = np.asarray([v == "test" for v in self.service.collection.values("split")])[rows]
+        if "split" in collection.columns:
+            held_out = np.asarray([v == "test" for v in collection.values("split")])[rows]
             order = order[np.argsort(~held_out[order], kind="stable")]
         return np.sort(rows[order[:CONFUSION_QUERIES]])
 
-    def _query_vectors(self, rows: np.ndarray) -> np.ndarray:
+    def _query_vectors(self, base: Base, rows: np.ndarray) -> np.ndarray:
         if self.service.sides.same_space:
-            return self.service.stored(self.service.collection.ids[rows].tolist())
-        return np.concatenate(
-            [self._asked_vectors(rows[i : i + ENCODED_AT_ONCE]) for i in range(0, len(rows), ENCODED_AT_ONCE)]
-        )
+            return np.asarray(base.index.vectors(base.collection.ids[rows].tolist()), np.float32)
+        pieces = [rows[i : i + ENCODED_AT_ONCE] for i in range(0, len(rows), ENCODED_AT_ONCE)]
+        return np.concatenate([self._asked_vectors(base.collection, piece) for piece in pieces])
 
-    def _asked_vectors(self, rows: np.ndarray) -> np.ndarray:
-        kind = self.service.sides.query.modality
-        if kind == "text":
-            items: list[Any] = self.service.collection.take(rows).values(self.service.sides.query.column)
+    def _asked_vectors(self, collection: Collection, rows: np.ndarray) -> np.ndarray:
+        query = self.service.sides.query
+        if query.modality == "text":
+            items: list[Any] = collection.take(rows).values(query.column)
         else:
-            pictures = Pictures(self.service.collection, self.service.sides.query.column)
+            pictures, file = Pictures(collection, query.column), self.service.live.file
             items = [
-                self.service.asking.opened(pictures.source(id_), kind) for id_ in self.service.collection.ids[rows]
+                self.service.asking.opened(file(id_) or pictures.source(id_), query.modality)
+                for id_ in collection.ids[rows]
             ]
         return np.asarray(self.service.model.encode_query(items), np.float32)

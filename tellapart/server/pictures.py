@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,18 @@ class Pictures:
     def __init__(self, collection: Collection, column: str) -> None:
         self.collection = collection
         self.column = column
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def thumbnail(self, id_: str, size: int) -> bytes:
+    def thumbnail(
+        self, id_: str, size: int, given: Callable[[], bytes | None] | None = None, version: int = 0
+    ) -> bytes:
         """A WebP of at most `size` pixels a side.
+
+        Args:
+            given: reads the bytes that the item was given since the collection was made, in place of its own.
+            version: tells these bytes from others of the same item.
 
         Raises:
             DataError: a size that is not offered, an item without a picture, a path outside the collection's root, or
@@ -41,16 +48,20 @@ class Pictures:
         if size not in PICTURE_SIZES:
             raise DataError(f"pictures come in the sizes {', '.join(map(str, PICTURE_SIZES))}, not {size}")
         with self._lock:
-            if (kept := self._kept.get((id_, size))) is not None:
-                self._kept.move_to_end((id_, size))
+            if (kept := self._kept.get((id_, size, version))) is not None:
+                self._kept.move_to_end((id_, size, version))
                 return kept
+        source = self.source(id_) if given is None else given()
+        if source is None:
+            raise DataError(f"the item {id_!r} has no picture any more")
         if self.column in WINDOWS:
-            made = curves(self.source(id_), size=size)
+            made = curves(source, size=size)
         else:
-            made = _shrunk(self.source(id_), size, box_of(self.collection, self.collection.row_of[id_]))
+            box = box_of(self.collection, self.collection.row_of[id_]) if given is None else None
+            made = _shrunk(source, size, box)
         with self._lock:
-            self._bytes += len(made) - len(self._kept.pop((id_, size), b""))
-            self._kept[id_, size] = made
+            self._bytes += len(made) - len(self._kept.pop((id_, size, version), b""))
+            self._kept[id_, size, version] = made
             while self._bytes > THUMBNAIL_BYTES:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
         return made

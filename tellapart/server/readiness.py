@@ -35,8 +35,8 @@ class Readiness:
         try:
             if "text" in self.service.asking.reads:
                 self.service.search("warm up", k=1)
-            elif len(self.service.collection):
-                self.service.search(like=[self.service.collection.ids[0]], k=1)
+            elif found := self.service.search(k=1).results:
+                self.service.search(like=[found[0].id], k=1)
         except TellapartError as error:
             # whoever asks is told the same; that the server can answer so much is enough
             log.warning("warming up: %s", error)

@@ -14,25 +14,21 @@ import numpy as np
 
 from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
-from tellapart.core.hits import Hits
 from tellapart.engine.fusion import fused
 from tellapart.engine.reorder import POOL, open_chain
+from tellapart.engine.together import composer_of
 from tellapart.server import filters
-from tellapart.server.answers import Item, Result, Results
-from tellapart.server.asking import KINDS, Asking, kind_of
+from tellapart.server.answers import Column, Item, Result, Results
+from tellapart.server.asking import Asking
 from tellapart.server.by_words import FUSED, NO_WORDS, ByWords
-from tellapart.server.limits import (
-    ID_CHARACTERS,
-    TEXT_CHARACTERS,
-    NoSuchItemError,
-    check_examples,
-    check_k,
-    check_query,
-)
+from tellapart.server.limits import TEXT_CHARACTERS, NoSuchItemError, check_examples, check_k, check_query
+from tellapart.server.live import Live, collection_folder
 from tellapart.server.pairs import Pairs
 from tellapart.server.pictures import Pictures
+from tellapart.server.snapshot import Base, Passing, Snapshot
 
 CALIBRATION_FILE = "calibration.json"
+AS_MADE = "Words were looked for in the texts as the run had them; what was changed since is found by similarity."
 TITLES = ("title", "caption", "name", "label", "concept")
 
 
@@ -41,26 +37,35 @@ class Service:
 
     Args:
         folder: what `tellapart run` wrote: `collection/`, `model/`, `index/`, `rank/` where its recipe has a chain of
-            rank parts, and `corpus/` where what is searched is kept apart from the pairs.
-        model, index: in place of those in the folder.
+            rank parts, and `corpus/` where what is searched is kept apart from the pairs; and `served/` and a journal
+            where it was changed since (`live.Live`).
+        model, index, collection: in place of those in the folder.
 
     Raises:
         DataError: the folder is none, lacks a piece, or holds a damaged one.
     """
 
-    def __init__(self, folder: str | Path, *, model: Any = None, index: Any = None) -> None:
+    def __init__(
+        self, folder: str | Path, *, model: Any = None, index: Any = None, collection: Collection | None = None
+    ) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DataError(
                 f"there is no run folder {self.folder}; make one with: tellapart run PATH --out {self.folder}"
             )
-        whole = self.folder / "corpus"
-        self.collection = Collection.open(whole if whole.is_dir() else self.folder / "collection")
+        base = None
+        if index is not None or collection is not None:
+            held = collection if collection is not None else Collection.open(collection_folder(self.folder))
+            base = Base(held, index if index is not None else _load_index(self.folder / "index"))
+        else:
+            Collection.open(collection_folder(self.folder))
         self.model = model if model is not None else _load_model(self.folder / "model")
-        self.index = index if index is not None else _load_index(self.folder / "index")
+        self.live = Live(self.folder, self.model, base=base)
         self.chain = open_chain(self.folder)
-        self.asking = Asking(self.model, self.stored)
+        self.asking = Asking(self.model, self.stored, composer_of(self.folder))
         self.by_words = ByWords(self.folder)
+        self._version: tuple[Base, str] | None = None
+        self._of_base: tuple[Base, Pictures | None, list[Column] | None] | None = None
         self.pairs = Pairs(self)
 
     @property
@@ -68,11 +73,33 @@ class Service:
         """What is searched with and what is searched."""
         return self.model.sides
 
-    @cached_property
+    @property
+    def collection(self) -> Collection:
+        """The items as they lie on the disk; what was changed since is in `live.now()` alone."""
+        return self.live.base.collection
+
+    @property
+    def index(self) -> Any:
+        """The index of `collection`."""
+        return self.live.base.index
+
+    @property
+    def items(self) -> int:
+        """How many items are searched."""
+        return len(self.live.now())
+
+    @property
     def version(self) -> str:
         """Changes whenever a file of the collection, the model, the index or the chain does."""
-        digest = hashlib.sha256()
-        for part in ("collection", "corpus", "model", "index", "fulltext", "rank"):
+        base = self.live.base
+        kept = self._version
+        if kept is None or kept[0] is not base:
+            kept = self._version = (base, self._version_of(base))
+        return kept[1]
+
+    def _version_of(self, base: Base) -> str:
+        digest = hashlib.sha256(base.version.encode())
+        for part in ("collection", "corpus", "model", "index", "fulltext", "rank", "sides"):
             for file in sorted((self.folder / part).rglob("*")):
                 if file.is_file():
                     seen = file.stat()
@@ -96,6 +123,7 @@ class Service:
         where: Mapping[str, Any] | None = None,
         k: int = 24,
         hybrid: bool = False,
+        sparse: bool = False,
     ) -> Results:
         """The k nearest items to everything that was given, taken together.
 
@@ -121,36 +149,36 @@ class Service:
         k = check_k(k)
         words = check_query(words or "")
         like, unlike = check_examples("like", list(like)), check_examples("unlike", list(unlike))
-        passing = filters.mask(self.collection, where or {})
-        searched = len(self.collection) if passing is None else int(passing.sum())
+        at = self.live.now()
+        passing = at.passing(where or {})
+        searched = len(at) if passing is None else passing.count
         if not (words or image or like or unlike):
-            return self._browse(passing, searched, k)
+            return self._browse(at, passing, searched, k)
         z, notes = self.asking.vector(words, image, like, unlike)
         if searched == 0:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
         hidden = {*like, *unlike}
-        alone = not hidden and bool(words) != bool(image) and kind_of(words, image) == self.sides.query.modality
+        alone = self.asking.as_measured(words, image, like, unlike)
         if hybrid and words:
-            return self._fused(z, words, k, passing, searched, hidden, alone, notes)
+            return self._fused(at, z, words, k, passing, hidden, alone, notes)
         if hybrid:
             notes = (*notes, NO_WORDS)
         if not alone:
-            hits = self._nearest(z, min(k + len(hidden), len(self.collection)), passing)[0]
+            hits = at.nearest(z[None], k + len(hidden), passing)[0]
             results = [Result(i, s) for i, s in hits if i not in hidden][:k]
             return Results(results, searched=searched, notes=(*notes, *self._by_cosine))
-        return self._asked_alone(z, k, passing, searched, notes)
+        return self._asked_alone(at, z, k, passing, searched, notes)
 
     def _asked_alone(
-        self, z: np.ndarray, k: int, passing: np.ndarray | None, searched: int, notes: tuple[str, ...]
+        self, at: Snapshot, z: np.ndarray, k: int, passing: Passing | None, searched: int, notes: tuple[str, ...]
     ) -> Results:
         """The search that the figures of the run are about: through the chain, with probabilities."""
         chain = self.chain
         if chain is None:
-            near = self._nearest(z, min(k, len(self.collection)), passing)
-            hits = near[0]
+            hits = at.nearest(z[None], k, passing)[0]
         else:
-            near = self._nearest(z, min(POOL, len(self.collection)), passing)
-            hits = chain.rank(z[None], near, lambda ids: self.stored(ids.tolist()))[0][:k]
+            near = at.nearest(z[None], POOL, passing)
+            hits = chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()))[0][:k]
             if not hits and near[0]:
                 closest = [Result(i, s, None, passes=False) for i, s in near[0][:k]]
                 return Results((), closest, nothing_here=True, searched=searched, notes=notes)
@@ -164,115 +192,110 @@ class Service:
 
     def _fused(
         self,
+        at: Snapshot,
         z: np.ndarray,
         words: str,
         k: int,
-        passing: np.ndarray | None,
-        searched: int,
+        passing: Passing | None,
         hidden: set[str],
         alone: bool,
         notes: tuple[str, ...],
     ) -> Results:
         """The search by vectors, through the chain where it applies, and that by words, as one list."""
-        near = self._nearest(z, min(POOL, len(self.collection)), passing)
+        near = at.nearest(z[None], POOL, passing)
         if alone and self.chain is not None:
-            near = self.chain.rank(z[None], near, lambda ids: self.stored(ids.tolist()))
-        allowed = None if passing is None else self.collection.ids[passing].tolist()
-        text = self.by_words.search(words, POOL, allowed)
-        known = self.collection.row_of
-        hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden and i in known]
+            near = self.chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()))
+        text = self.by_words.search(words, POOL, None if passing is None else at.ids_of(passing))
+        hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden and i in at]
         results = [Result(i, s) for i, s in hits[:k]]
-        return Results(results, searched=searched, notes=(*notes, *self.by_words.notes(words)), ranked=FUSED)
+        notes = (*notes, *self.by_words.notes(words), *([AS_MADE] if at.seq else []))
+        searched = len(at) if passing is None else passing.count
+        return Results(results, searched=searched, notes=notes, ranked=FUSED)
 
     @property
     def _by_cosine(self) -> tuple[str, ...]:
         """What is said where the run has a chain that does not apply."""
         if self.chain is None:
             return ()
-        one = KINDS[self.sides.query.modality]
-        return (f"This order is by similarity alone: {self.chain.spec} ranks only what is asked for by {one} alone.",)
+        kind = self.asking.measured
+        return (f"This order is by similarity alone: {self.chain.spec} ranks only what is asked for by {kind}.",)
 
-    def _browse(self, passing: np.ndarray | None, searched: int, k: int) -> Results:
-        rows = np.arange(len(self.collection)) if passing is None else np.flatnonzero(passing)
-        spread = (
-            rows[np.unique(np.linspace(0, len(rows) - 1, min(k, len(rows))).astype(np.int64))] if len(rows) else rows
-        )
+    def _browse(self, at: Snapshot, passing: Passing | None, searched: int, k: int) -> Results:
         notes = () if searched else ("No item passes the filters; take one away.",)
         if searched and passing is not None and self.chain is not None:
             notes = (f"Nothing is ranked where only filters are given: {self.chain.spec} needs something to look for.",)
-        return Results([Result(self.collection.ids[r]) for r in spread], searched=searched, notes=notes)
+        return Results([Result(i) for i in at.spread(k, passing)], searched=searched, notes=notes)
 
     def stored(self, ids: Sequence[str]) -> np.ndarray:
-        """[n, d] float32 vectors that the index holds for these items; an unknown id raises `NoSuchItemError`."""
-        for id_ in ids:
-            self._known(id_)
-        return np.asarray(self.index.vectors(list(ids)), np.float32)
+        """[n, d] float32 vectors by which these items are found; an unknown id raises `NoSuchItemError`."""
+        return self.live.now().vectors(ids)
 
-    def _nearest(self, z: np.ndarray, k: int, passing: np.ndarray | None) -> Hits:
-        if passing is None:
-            allowed = set(self.collection.row_of) if self._strays else None
-        else:
-            allowed = set(self.collection.ids[passing].tolist())
-        hits: Hits = self.index.search(z[None].astype(np.float32), k, filter=allowed)
-        return hits
+    def item(self, id_: str, at: Snapshot | None = None) -> Item:
+        """One item as it is shown; an unknown id raises `NoSuchItemError`.
 
-    @cached_property
-    def _strays(self) -> bool:
-        """Whether the index holds items that the collection does not: it may be older than the collection beside it."""
-        return any(i not in self.collection.row_of for i in self.index.ids)
-
-    def _known(self, id_: str) -> str:
-        if len(id_) > ID_CHARACTERS or id_ not in self.collection.row_of:
-            raise NoSuchItemError(f"there is no item {id_[:80]!r} in this collection of {len(self.collection)}")
-        return id_
-
-    def item(self, id_: str) -> Item:
-        """One item as it is shown; an unknown id raises `NoSuchItemError`."""
-        row = self.collection.item(self._known(id_))
+        Args:
+            at: what was searched; None: what is searched now.
+        """
+        at = at or self.live.now()
+        row = at.row(id_)
         document, query = self.sides.document, self.sides.query
         text = _text(row.get(document.column)) if document.modality == "text" else ""
         caption = _text(row.get(query.column)) if query.modality == "text" and query != document else ""
         caption = caption or next((_text(row[c]) for c in TITLES if row.get(c) is not None), "") or id_
         shown = {name: _plain(value) for name, value in row.items() if not isinstance(value, bytes | dict)}
-        return Item(id_, document.modality, caption, text, self.pictured(id_), shown)
+        pictured = self._picture_column is not None and row.get(self._picture_column) is not None
+        return Item(id_, document.modality, caption, text, pictured, shown)
 
-    def pictured(self, id_: str) -> bool:
-        """Whether the item has a picture."""
-        column = self._picture_column
-        return column is not None and self.collection[column][self.collection.row_of[id_]].is_valid
+    def picture_version(self, id_: str, at: Snapshot | None = None) -> str:
+        """Changes whenever the picture of an item may have."""
+        filed = (at or self.live.now()).filed.get(id_)
+        return self.version if filed is None else f"{self.version}-{filed}"
 
     @cached_property
     def _picture_column(self) -> str | None:
         side = next((s for s in (self.sides.document, self.sides.query) if s.modality != "text"), None)
         return side.column if side else ("image" if "image" in self.collection.columns else None)
 
-    @cached_property
+    @property
     def _pictures(self) -> Pictures | None:
-        return Pictures(self.collection, self._picture_column) if self._picture_column else None
+        """The pictures of the base."""
+        base = self.live.base
+        if self._of_base is None or self._of_base[0] is not base:
+            column = self._picture_column
+            self._of_base = (base, Pictures(base.collection, column) if column else None, None)
+        return self._of_base[1]
 
     def picture(self, id_: str, size: int = 384) -> bytes:
         """A WebP thumbnail of an item of the collection; see `Pictures.thumbnail`."""
-        self._known(id_)
-        if self._pictures is None:
+        at, pictures = self.live.now(), self._pictures
+        at.known(id_)
+        if pictures is None or self._picture_column is None:
             raise NoSuchItemError("the items of this collection have no pictures")
-        return self._pictures.thumbnail(id_, size)
+        if not at.has(id_, self._picture_column):
+            raise DataError(f"the item {id_!r} has no picture")
+        if id_ in at.filed:
+            return pictures.thumbnail(id_, size, lambda: self.live.file(id_), at.filed[id_])
+        return pictures.thumbnail(id_, size)
 
     def source(self, id_: str) -> bytes | Path | None:
         """What an item's picture is read from; None where it has none or it may not be read."""
-        if self._pictures is None or not self.pictured(self._known(id_)):
+        at, pictures = self.live.now(), self._pictures
+        at.known(id_)
+        if pictures is None or self._picture_column is None or not at.has(id_, self._picture_column):
             return None
         try:
-            return self._pictures.source(id_)
+            return self.live.file(id_) if id_ in at.filed else pictures.source(id_)
         except DataError:
             return None
 
-    @cached_property
-    def _columns(self) -> list[filters.Column]:
-        return filters.filterable(self.collection)
-
-    def columns(self) -> list[filters.Column]:
-        """The columns that can be filtered, with their values or ranges."""
-        return self._columns
+    def columns(self) -> list[Column]:
+        """The columns that can be filtered, with their values or ranges as they lie on the disk."""
+        base, pictures = self.live.base, self._pictures
+        kept = self._of_base[2] if self._of_base is not None and self._of_base[0] is base else None
+        if kept is None:
+            kept = filters.filterable(base.collection)
+            self._of_base = (base, pictures, kept)
+        return kept
 
     @cached_property
     def _calibration(self) -> tuple[Any, float] | None:

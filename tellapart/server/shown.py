@@ -8,11 +8,12 @@ from tellapart.server import schema
 from tellapart.server.answers import Item, Result, Results
 from tellapart.server.confusions import Confusion
 from tellapart.server.service import Service
+from tellapart.server.snapshot import Snapshot
 
 
-def address(service: Service, id_: str) -> str:
+def address(service: Service, id_: str, at: Snapshot | None = None) -> str:
     """Where the picture of an item is; it changes with what is served, so browsers may keep it."""
-    return f"/api/items/{quote(id_, safe='')}/picture?v={service.version}"
+    return f"/api/items/{quote(id_, safe='')}/picture?v={service.picture_version(id_, at)}"
 
 
 def item(service: Service, found: Item) -> schema.ItemAnswer:
@@ -29,9 +30,11 @@ def item(service: Service, found: Item) -> schema.ItemAnswer:
 
 def results(service: Service, found: Results) -> schema.SearchAnswer:
     """What a search found."""
+    # what was deleted since it was found is not shown
+    at = service.live.now()
     return schema.SearchAnswer(
-        results=[result(service, r) for r in found.results],
-        closest=[result(service, r) for r in found.closest],
+        results=[result(service, r, at) for r in found.results if r.id in at],
+        closest=[result(service, r, at) for r in found.closest if r.id in at],
         nothing_here=found.nothing_here,
         searched=found.searched,
         notes=list(found.notes),
@@ -39,14 +42,14 @@ def results(service: Service, found: Results) -> schema.SearchAnswer:
     )
 
 
-def result(service: Service, found: Result) -> schema.ResultAnswer:
+def result(service: Service, found: Result, at: Snapshot) -> schema.ResultAnswer:
     """One result with as much of its item as a list shows."""
-    shown = service.item(found.id)
+    shown = service.item(found.id, at)
     return schema.ResultAnswer(
         id=shown.id,
         caption=shown.caption,
         text=shown.text[:600],
-        picture=address(service, shown.id) if shown.picture else None,
+        picture=address(service, shown.id, at) if shown.picture else None,
         score=found.score,
         probability=found.probability,
         passes=found.passes,

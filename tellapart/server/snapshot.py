@@ -69,16 +69,18 @@ class Base:
 class _Store:
     """Room that overlays share: rows are only ever put behind those that an overlay counts."""
 
-    def __init__(self, dim: int) -> None:
-        self.z = np.empty((FIRST_ROOM, dim), np.float32)
+    def __init__(self) -> None:
+        self.z = np.empty((0, 0), np.float32)
         self.ids: list[str] = []
         self.rows: list[dict[str, Any]] = []
 
     def put(self, ids: Sequence[str], rows: Sequence[dict[str, Any]], z: np.ndarray) -> None:
+        if not ids:
+            return
         end = len(self.ids) + len(ids)
         if end > len(self.z):
-            grown = np.empty((max(end, 2 * len(self.z)), self.z.shape[1]), np.float32)
-            grown[: len(self.ids)] = self.z[: len(self.ids)]
+            grown = np.empty((max(end, 2 * len(self.z), FIRST_ROOM), z.shape[1]), np.float32)
+            grown[: len(self.ids)] = self.z[: len(self.ids)] if self.ids else 0
             self.z = grown
         self.z[len(self.ids) : end] = z
         self.ids.extend(ids)
@@ -105,9 +107,9 @@ class Overlay:
     schema: pa.Schema
 
     @staticmethod
-    def empty(dim: int, schema: pa.Schema) -> Overlay:
+    def empty(schema: pa.Schema) -> Overlay:
         """None so far."""
-        store = _Store(dim)
+        store = _Store()
         return Overlay(store, store.z, 0, np.zeros(0, bool), {}, (), schema)
 
     def __len__(self) -> int:
@@ -163,7 +165,7 @@ class Overlay:
 
     def _packed(self) -> Overlay:
         kept = np.flatnonzero(self.alive)
-        store = _Store(self.z.shape[1])
+        store = _Store()
         ids = [self.store.ids[i] for i in kept]
         store.put(ids, [self.store.rows[i] for i in kept], self.z[kept])
         table = self.table().take(pa.array(kept)).combine_chunks()
@@ -202,8 +204,7 @@ class Snapshot:
     def of(base: Base, *, filed: Mapping[str, int] | None = None) -> Snapshot:
         """The base alone."""
         collection = base.collection
-        dim = getattr(base.index, "dim", None) or np.asarray(base.index.vectors(list(base.index.ids[:1]))).shape[1]
-        overlay = Overlay.empty(int(dim), collection.table.schema)
+        overlay = Overlay.empty(collection.table.schema)
         return Snapshot(base, overlay, np.zeros(len(collection), bool), base.seq, filed or {})
 
     def but(
@@ -284,6 +285,11 @@ class Snapshot:
         assert overlay is not None
         base, overlay = base & ~self.gone, overlay & self.overlay.alive
         return Passing(base, overlay, int(base.sum() + overlay.sum()))
+
+    def ids_of(self, passing: Passing) -> list[str]:
+        """The ids of what passes."""
+        base = self.base.collection.ids[passing.base].tolist()
+        return [*base, *(self.overlay.store.ids[i] for i in np.flatnonzero(passing.overlay))]
 
     def spread(self, k: int, passing: Passing | None) -> list[str]:
         """At most k ids from all over what passes."""

@@ -99,13 +99,17 @@ class PlainIndex:
         self.ids, self.z = np.asarray(ids, dtype=object), z
         self.row = {id_: i for i, id_ in enumerate(ids)}
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
     def vectors(self, ids: list[str]) -> np.ndarray:
         return self.z[[self.row[i] for i in ids]]
 
     def search(self, z: np.ndarray, k: int, *, filter: Any = None) -> Hits:
         scores = z @ self.z.T
         if filter is not None:
-            scores = np.where([i in filter for i in self.ids], scores, -np.inf)
+            passing = filter(self.ids) if callable(filter) else [i in filter for i in self.ids]
+            scores = np.where(passing, scores, -np.inf)
         return Hits.sorted(np.broadcast_to(self.ids, scores.shape), scores, k)
 
 

@@ -102,8 +102,8 @@ class TestOrder:
     def test_it_asks_for_no_vector_of_what_the_filters_hide(self, open_with, monkeypatch):
         service = open_with(MOVES)
         asked = []
-        stored = service.stored
-        monkeypatch.setattr(service, "stored", lambda ids: asked.extend(ids) or stored(ids))
+        stored = service.index.vectors
+        monkeypatch.setattr(service.index, "vectors", lambda ids: asked.extend(ids) or stored(ids))
         service.search("red", where={"form": "star"})
         assert {i.split("-")[1] for i in asked} == {"star"} and len(asked) == 10
 

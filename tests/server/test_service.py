@@ -30,6 +30,13 @@ def colours(ids):
     return {i.split("-")[0] for i in ids}
 
 
+def other(service, *, collection=None, index=None):
+    """The same service over another collection or index."""
+    return Service(
+        service.folder, model=service.model, index=index or service.index, collection=collection or service.collection
+    )
+
+
 def ids_of(found):
     return [r.id for r in found.results]
 
@@ -389,8 +396,8 @@ class TestConfusions:
 
         monkeypatch.setattr(module, "CONFUSION_QUERIES", 20)
         split = ["test" if i % 4 == 0 else "train" for i in range(60)]
-        service.collection = service.collection.with_column("split", split)
-        rows = service.pairs._asked()
+        service = other(service, collection=service.collection.with_column("split", split))
+        rows = service.pairs._asked(service.live.base)
         assert len(rows) == len(set(rows.tolist())) == 20
         assert sum(split[r] == "test" for r in rows) == 15
 
@@ -398,9 +405,9 @@ class TestConfusions:
 class TestOldIndex:
     def test_items_that_only_one_of_both_holds(self, tmp_path, tools):
         service = tools.open_run(tools.make_run(tmp_path / "run"))
-        service.collection = service.collection.take(range(6, 60))
         keep = service.index
-        service.index = tools.PlainIndex(keep.ids[:-1].tolist(), keep.z[:-1])
+        index = tools.PlainIndex(keep.ids[:-1].tolist(), keep.z[:-1])
+        service = other(service, collection=service.collection.take(range(6, 60)), index=index)
         found = service.search("red black", k=60)
         assert len(found.results) == 53 and "red" not in colours(ids_of(found))
         assert service.pairs.confusions(1).asked == 53
@@ -459,9 +466,8 @@ class TestAbout:
         from tellapart.data.provenance import with_about
 
         assert service.about == {}
-        service.collection = with_about(service.collection, name="drawn", licence="CC0", attribution="us", notes=["x"])
-        del service.about
-        assert service.about == {"name": "drawn", "licence": "CC0", "attribution": "us"}
+        known = with_about(service.collection, name="drawn", licence="CC0", attribution="us", notes=["x"])
+        assert other(service, collection=known).about == {"name": "drawn", "licence": "CC0", "attribution": "us"}
 
 
 class TestFolder:

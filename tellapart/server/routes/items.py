@@ -46,7 +46,7 @@ def add(app: FastAPI, service: Service, workers: Workers) -> None:
             ],
             reads=list(service.asking.reads),
             shows=service.sides.document.modality,
-            items=len(service.collection),
+            items=service.items,
             calibrated=service.threshold is not None,
             marking=request.state.caller.may("write"),
             borderline=bool(await workers.run(workers.pool, service.pairs.borderline)),

@@ -22,7 +22,7 @@ def add(
     @app.get("/api/health", response_model=schema.Health, tags=["server"])
     async def health() -> schema.Health:
         """Whether the server runs."""
-        return schema.Health(status="ok", items=len(service.collection), version=service.version)
+        return schema.Health(status="ok", items=service.items, version=service.version)
 
     @app.get(
         "/api/ready",
@@ -58,7 +58,7 @@ async def tell(service: Service, workers: Workers, readiness: Readiness, metrics
     """Tell the metrics how this process stands."""
     metrics.now(
         waiting=workers.waiting,
-        items=len(service.collection),
+        items=service.items,
         ready=not await readiness.reason(),
         run=service.version,
     )

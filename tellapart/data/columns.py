@@ -36,6 +36,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "series": ("time_series", "timeseries"),
     "other_series": ("series_2", "series2"),
 }  # fmt: skip
+# Of a picture that words change into another; understood where a table has the first two.
+CHANGED = {
+    "other_image": ("reference_image", "source_image", "candidate_image", "query_image", "ref_image", "candidate"),
+    "image": ("target_image", "target_hard", "target"),
+    "text": (
+        "modification", "instruction", "modification_text", "relative_caption", "change", "edit", "edit_instruction",
+    ),
+}  # fmt: skip
 LISTS = ("regions", "attributes")
 WINDOWS = ("series", "other_series")
 DERIVED = ("hash", "group", "near", "link")
@@ -122,12 +130,13 @@ def roles(
     _check_names(names, source)
     of: dict[str, str] = {}
     for role, column in (given or {}).items():
-        if role not in ALIASES:
+        if role not in ALIASES and role != "other_image":
             raise DataError(f"columns= names the role {role!r}; {near(role, ALIASES)}")
         if column not in names:
             raise DataError(f"columns= names {column!r}, which {source} does not have; {near(column, names)}")
         of[role] = column
     doubtful: dict[str, list[str]] = {}
+    of |= _changed(names, of)
     for role, aliases in ALIASES.items():
         if role in of:
             continue
@@ -160,6 +169,27 @@ def roles(
         of["text"] = captions.pop(0)
     filters, notes = _filters([n for n in names if n not in of.values() and n not in captions])
     return Roles(kind, of, filters, tuple(notes), tuple(captions))
+
+
+def _changed(names: list[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Roles of a table of reference pictures, changes in words and target pictures, by the names that it gives them."""
+    by_name = {plain(name): name for name in names if name not in given.values()}
+    free = {
+        role: [by_name[alias] for alias in aliases if alias in by_name]
+        for role, aliases in CHANGED.items()
+        if role not in given
+    }
+    target = "image" in by_name or "image" in given or any(alias in by_name for alias in ALIASES["image"])
+    if target and "candidate" in by_name:
+        free["other_image"] = [name for name in free.get("other_image", []) if name != by_name["candidate"]]
+    if not free.get("other_image") or not (target or free.get("image")) or "other_image" in by_name:
+        return {}
+    found = {"other_image": free["other_image"][0]}
+    if not target:
+        found["image"] = free["image"][0]
+    if free.get("text") and "text" not in by_name:
+        found["text"] = free["text"][0]
+    return found
 
 
 def _check_names(names: list[str], source: str) -> None:
@@ -222,7 +252,7 @@ def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:
     if kind == "image" and "text" in of:
         always.add("negative")
     own = {
-        "image": {"image", "text", *WINDOWS, "alternatives", *LISTS},
+        "image": {"image", "text", "other_image", *WINDOWS, "alternatives", *LISTS},
         "pair": {"anchor", "positive", "negative"},
         "series": {*WINDOWS, "text"},
         "text": {"text", "alternatives"},

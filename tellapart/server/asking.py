@@ -23,10 +23,16 @@ class Asking:
     Args:
         model: encodes what is asked for.
         stored: from ids to the [n, d] vectors that the index holds for them.
+        composer: makes one vector of a reference's and of what is to change in words, where the run has learnt that.
     """
 
-    def __init__(self, model: Any, stored: Callable[[Sequence[str]], np.ndarray]) -> None:
-        self.model, self.stored = model, stored
+    def __init__(
+        self,
+        model: Any,
+        stored: Callable[[Sequence[str]], np.ndarray],
+        composer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        self.model, self.stored, self.composer = model, stored, composer
         sides = {model.sides.query.modality, model.sides.document.modality}
         self.reads: tuple[str, ...] = tuple(m for m in ("text", "image", "series") if m in sides)
         self._reading = threading.Lock()
@@ -50,10 +56,39 @@ class Asking:
             assert away is not None
             notes.append("These are the items least like those you marked; add words or something you like.")
             return -away, tuple(notes)
-        z = unit(np.sum(towards, 0), "what is asked for")
+        if self.composer is not None and words:
+            z = self._changed(towards[0], towards[1:], notes)
+        else:
+            z = unit(np.sum(towards, 0), "what is asked for")
         if away is not None:
             z = unit(z - UNLIKE_WEIGHT * max(0.0, float(z @ away)) * away, "what is asked for, less what is not liked,")
         return z, tuple(notes)
+
+    def as_measured(self, words: str, image: bytes | None, like: list[str], unlike: list[str]) -> bool:
+        """Whether this is the kind of search that the figures of the run are about, and its probabilities."""
+        if like or unlike:
+            return False
+        if self.composer is not None:
+            return bool(words) and bool(image)
+        return bool(words) != bool(image) and kind_of(words, image) == self.model.sides.query.modality
+
+    @property
+    def measured(self) -> str:
+        """What is given in such a search."""
+        if self.composer is not None:
+            return "a picture with words"
+        return f"{KINDS[self.model.sides.query.modality]} alone"
+
+    def _changed(self, words: np.ndarray, others: list[np.ndarray], notes: list[str]) -> np.ndarray:
+        """The vector of what words make of a picture, or of items to be like."""
+        assert self.composer is not None
+        if not others:
+            notes.append("Words are read as a change here, and nothing to change was given: add a picture or an item.")
+            return words
+        notes.append("The words are read as what is to change.")
+        reference = unit(np.sum(others, 0), "what is to be changed")
+        changed: np.ndarray = self.composer(reference[None], words[None])[0]
+        return unit(changed, "what is asked for")
 
     def _check_reads(self, modality: str) -> None:
         if modality not in self.reads:

@@ -88,3 +88,24 @@ def test_names_with_a_meaning_of_their_own_are_kept_under_another():
 )
 def test_captions_from_file_names(name, caption):
     assert caption_of(name) == caption
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["reference_image", "caption", "target_image"], ("reference_image", "caption", "target_image")),
+        (["candidate", "captions", "target"], ("candidate", "captions", "target")),
+        (["source_image", "instruction", "image", "title"], ("source_image", "instruction", "image")),
+        (["other_image", "text", "image", "instruction"], ("other_image", "text", "image")),
+    ],
+)
+def test_tables_of_changed_pictures_are_understood(names: list[str], expected: tuple[str, str, str]):
+    found = roles(names, "t")
+    assert tuple(found.of[role] for role in ("other_image", "text", "image")) == expected
+    assert found.further == {"other_image": "image"}
+
+
+def test_names_of_changes_mean_nothing_without_a_picture_to_change():
+    assert roles(["image", "text", "candidate"], "t").filters == {"candidate": "candidate"}
+    assert "text" not in roles(["image", "label", "instruction"], "t").of
+    assert roles(["anchor", "positive", "reference_image"], "t").of == {"anchor": "anchor", "positive": "positive"}

@@ -16,15 +16,17 @@ from tellapart.core.errors import DataError, PartError, TellapartError
 from tellapart.core.report import Table
 from tellapart.data.composed import gallery, picture_codes
 from tellapart.data.identity import curate
+from tellapart.data.triplets import mined
 from tellapart.engine.composed import figures, told
 from tellapart.engine.evaluate import Relevant
 from tellapart.engine.together import COMPOSER, FILE, FOLDER, Together, composer_of
 from tellapart.recipe import Recipe
 from tellapart.run import run
 from tellapart.runs import Run
+from tellapart.server.service import Service
 from tests.engine.test_together import painted, turned
 
-SMALL = Recipe(image="colour-histogram", head="linear-head(dim=16)", epochs=30, batch_size=32, strategy="combiner")
+SMALL = Recipe(image="colour-histogram", head="linear-head(dim=16)", epochs=8, batch_size=32, strategy="combiner")
 
 
 def rows() -> Collection:
@@ -89,7 +91,7 @@ def test_the_reference_is_no_answer_and_is_counted() -> None:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("composed")
-    report = run(turned(240), out=folder / "out", recipe=SMALL, cache=folder / "cache")
+    report = run(turned(160), out=folder / "out", recipe=SMALL, cache=folder / "cache")
     table = next(b for b in report.blocks if isinstance(b, Table) and b.title == "A reference and a change in words")
     assert [row[0] for row in table.rows] == ["reference alone", "words alone", "sum of both", "reference and words"]
     return folder / "out"
@@ -155,3 +157,54 @@ def test_unfit_tensors_and_data_are_refused(tmp_path: Path) -> None:
     two = Collection(turned().table.drop_columns(["other_image"]))
     with pytest.raises(PartError, match="other_image"):
         run(two, out=tmp_path / "out", recipe=SMALL, cache=tmp_path / "cache")
+
+
+def test_words_change_a_picture_in_a_search(done: Path) -> None:
+    service, both = Service(done), Together.open(done)
+    picture, words = painted(0, 900), "turned half of the way"
+    z, notes = service.asking.vector(words, picture, [], [])
+    np.testing.assert_allclose(z, both.encode({"text": [words], "other_image": [picture]})[0], atol=1e-5)
+    assert any("what is to change" in note for note in notes)
+    item = service.collection.ids[3]
+    z, _ = service.asking.vector(words, None, [item], [])
+    assert both.composer is not None
+    expected = both.composer(service.stored([item]), both.model.encode_query([words]))[0]
+    np.testing.assert_allclose(z, expected, atol=1e-5)
+    found = service.search(words, like=[item], k=5)
+    assert len(found.results) == 5 and item not in [result.id for result in found.results]
+    assert service.asking.as_measured(words, picture, [], []) and not service.asking.as_measured(words, None, [], [])
+    measured = service.search(words, picture, k=5)
+    assert all(result.probability is not None for result in [*measured.results, *measured.closest])
+    assert "nothing to change" in service.search(words).notes[0]
+    assert not service.search(image=picture).notes
+
+
+def test_triplets_are_mined_of_captions() -> None:
+    rng = np.random.default_rng(3)
+    colours = ["red", "green", "blue", "yellow"]
+    made = Collection.of(
+        {
+            "image": [painted(k % 4, k) for k in range(40)],
+            "text": [f"a {colours[k % 4]} square" for k in range(40)],
+            "split": ["train"] * 30 + ["test"] * 10,
+        }
+    )
+    z = np.eye(4)[np.arange(40) % 4] + 0.9 + 0.05 * rng.normal(size=(40, 4))
+    found = mined(made, z, between=(0.4, 0.99), each=3)
+    texts = dict(zip(made.values("image"), made.values("text"), strict=True))
+    parts = dict(zip(made.values("image"), made.values("split"), strict=True))
+    assert len(found) == 120 and len(set(found.ids)) == 120
+    for said, one, other in zip(*(found.values(name) for name in ("text", "other_image", "image")), strict=True):
+        assert said == f"instead of {texts[one]}, {texts[other]}" and texts[one] != texts[other]
+        assert parts[one] == parts[other]
+    assert min(found.values("cosine")) >= 0.4 and max(found.values("cosine")) <= 0.99
+    silent = Collection(made.table.drop_columns(["text"]))
+    told = mined(silent, z, captions=lambda pictures: [texts[p].upper() for p in pictures], between=(0.4, 0.99))
+    assert told.values("text")[0].startswith("instead of A ")
+    with pytest.raises(DataError, match="captions="):
+        mined(silent, z)
+    with pytest.raises(DataError, match="no two pictures"):
+        mined(made, z, between=(-1.0, -0.9))
+    with pytest.raises(DataError, match=r"two \{\}"):
+        mined(made, z, template="{}")
+    assert len(gallery(found)[1]) == 40

@@ -23,6 +23,9 @@ from tellapart.core.parts import SHAPES, Card, cards
 from tellapart.core.report import Picture, Table, Text
 from tellapart.helps import what_helps
 
+sys.path.insert(0, str(Path(__file__).parent))
+import scaling
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD, SITE = ROOT / "build" / "docs", ROOT / "site"
 SNIPPET = re.compile(r"(<!-- shows: (?P<command>tellapart [^\n]*?) -->\n)(?P<shown>.*?)(<!-- end -->)", re.DOTALL)
@@ -33,8 +36,8 @@ STYLE = (
     ".rst-content pre code{white-space:pre-wrap}\n"
 )
 FIRST_PAGES = (
-    "index.md", "quickstart.md", "data.md", "objectives.md", "negatives.md", "serving.md", "parts", "what_helps.md",
-    "evidence.md", "cli.md", "architecture.md",
+    "index.md", "quickstart.md", "data.md", "objectives.md", "negatives.md", "serving.md", "scaling.md", "parts",
+    "what_helps.md", "evidence.md", "cli.md", "architecture.md",
 )  # fmt: skip
 SHAPES_IN_WORDS = {
     "objective": "What training minimises, from the scores of a block of rows against all columns.",
@@ -56,7 +59,8 @@ SHAPES_IN_WORDS = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="bring the snippets up to date first")
-    stale = snippets(write=parser.parse_args().write)
+    asked = parser.parse_args()
+    stale = snippets(write=asked.write) + [(scaling.PAGE.name, name) for name in scaling.renew(write=asked.write)]
     for file, command in stale:
         sys.stderr.write(f"{file}: `{command}` shows something else by now; run: scripts/docs --write\n")
     generate(BUILD)

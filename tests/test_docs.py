@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -86,6 +87,20 @@ def test_an_outdated_snippet_is_seen_and_renewed(docs, tmp_path, monkeypatch):
     assert docs.snippets(write=True) == []
     assert f"$ tellapart --version\ntellapart {VERSION}\n" in page.read_text(encoding="utf-8")
     assert docs.snippets(write=False) == []
+
+
+def test_what_is_worked_out_stands_on_what_is_recorded_today(docs, tmp_path):
+    scaling = docs.scaling
+    assert scaling.renew(write=False) == []
+    page = tmp_path / "page.md"
+    page.write_text(re.sub(r"[0-9]", "7", scaling.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    assert sorted(scaling.renew(write=False, page=page)) == sorted(scaling.tables())
+    assert scaling.renew(write=True, page=page) == scaling.renew(write=False, page=page) == []
+    held = json.loads((ROOT / "benchmarks" / "results" / "text_embedding.json").read_text(encoding="utf-8"))
+    rate = held["sentences"]["ours_per_second"]["median"]
+    assert f"| {rate:g} texts a second | {held['machine']['cores']} |" in page.read_text(encoding="utf-8")
+    hours = scaling.core_hours(10**7)["embed texts"][0]
+    assert hours == pytest.approx(10**7 / rate * held["machine"]["cores"] / 3600)
 
 
 def test_a_docstring_becomes_markdown(docs):

@@ -20,7 +20,7 @@ from tellapart.server.observing import Observer
 from tellapart.server.problems import add_errors
 from tellapart.server.rates import Rates
 from tellapart.server.readiness import Readiness
-from tellapart.server.routes import items, page, pairs, search, state
+from tellapart.server.routes import changes, items, page, pairs, search, state
 from tellapart.server.service import Service
 from tellapart.server.workers import Workers
 
@@ -59,6 +59,7 @@ def create_app(
         open_metrics=open_metrics,
     )
     service = run_folder if isinstance(run_folder, Service) else Service(run_folder)
+    service.live.folding = True
     workers, metrics, readiness, rates = Workers(time_limit), Metrics(), Readiness(service), Rates(rates_file)
 
     async def tell_on() -> None:
@@ -75,6 +76,7 @@ def create_app(
         telling.cancel()
         await asyncio.wait((telling, warming), timeout=TOLD_EVERY)
         workers.close()
+        await asyncio.to_thread(service.live.close)
 
     app = FastAPI(
         title="tellapart",
@@ -94,6 +96,7 @@ def create_app(
     add_errors(app)
     search.add(app, service, workers, metrics)
     items.add(app, service, workers)
+    changes.add(app, service, workers)
     pairs.add(app, service, workers)
     state.add(app, service, workers, readiness, metrics, access)
     page.add(app)

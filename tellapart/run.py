@@ -342,7 +342,7 @@ def _kept(
     stages: Stages,
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
-    from tellapart.engine import fulltext
+    from tellapart.engine import fulltext, tokens
     from tellapart.engine.composed import composing
     from tellapart.engine.corpus import SIDE, open_corpus
     from tellapart.engine.indexing import build
@@ -382,7 +382,10 @@ def _kept(
         stages.stage("build the index") as told,
         nullcontext(z) if corpus is None else corpus.encoded(encode) as keys,
     ):
-        index, built = build(recipe.index, documents.ids.tolist(), keys, out / "index", progress=told)
+        single = tokens.SINGLE if tokens.several(recipe.index) else recipe.index
+        index, built = build(single, documents.ids.tolist(), keys, out / "index", progress=told)
+    with stages.stage("index the word pieces") if tokens.several(recipe.index) else nullcontext() as told:
+        built.add(*tokens.keep_tokens(recipe.index, collection, documents, model, out / tokens.FOLDER, progress=told))
     with stages.stage("index the words") as told:
         built.add(*fulltext.keep_fulltext(documents, out / fulltext.FOLDER, progress=told))
     chain = None

@@ -10,6 +10,7 @@ from tellapart.core.parts import card_of, chain_cards, make, parse_spec, split_c
 from tellapart.data.graph import EDGES
 from tellapart.data.votes import by_vote
 from tellapart.engine.suitable import check_suitable
+from tellapart.engine.tokens import check_tokens
 from tellapart.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     """
     _check_names(collection, recipe)
     _check_tuning(collection, recipe)
+    check_tokens(recipe.index, recipe.text, recipe.head, collection.sides())
     _check_altered(collection, recipe)
     check_mates(recipe, collection.sides().same_space)
     _check_regions(collection, recipe)

@@ -20,6 +20,7 @@ from tellapart.engine.together import composer_of
 from tellapart.server import filters
 from tellapart.server.answers import Column, Item, Result, Results
 from tellapart.server.asking import Asking
+from tellapart.server.by_tokens import ByTokens
 from tellapart.server.by_words import FUSED, NO_WORDS, ByWords
 from tellapart.server.limits import TEXT_CHARACTERS, NoSuchItemError, check_examples, check_k, check_query
 from tellapart.server.live import Live, collection_folder
@@ -64,6 +65,7 @@ class Service:
         self.chain = open_chain(self.folder)
         self.asking = Asking(self.model, self.stored, composer_of(self.folder))
         self.by_words = ByWords(self.folder)
+        self.by_tokens = ByTokens(self.folder, self.model)
         self._version: tuple[Base, str] | None = None
         self._of_base: tuple[Base, Pictures | None, list[Column] | None] | None = None
         self.pairs = Pairs(self)
@@ -167,6 +169,9 @@ class Service:
             hits = at.nearest(z[None], k + len(hidden), passing)[0]
             results = [Result(i, s) for i, s in hits if i not in hidden][:k]
             return Results(results, searched=searched, notes=(*notes, *self._by_cosine))
+        if words and self.by_tokens.index is not None:
+            found, told = self.by_tokens.search(words, k, at, passing)
+            return Results([Result(i, s) for i, s in found], searched=searched, notes=(*notes, *told))
         return self._asked_alone(at, z, k, passing, searched, notes)
 
     def _asked_alone(

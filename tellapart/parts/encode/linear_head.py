@@ -16,7 +16,7 @@ TENSORS = ("mean", "spread", "skip.weight", "skip.bias")
 @part(
     paper="Zhai et al., LiT: Zero-Shot Transfer with Locked-image text Tuning, CVPR 2022",
     place="encode",
-    traits=("head",),
+    traits=("head", "linear"),
     aliases=("linear-projection",),
 )
 class LinearHead:

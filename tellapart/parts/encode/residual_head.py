@@ -16,7 +16,7 @@ TENSORS = ("mean", "spread", "skip.weight", "skip.bias")
 @part(
     paper="Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019",
     place="encode",
-    traits=("head",),
+    traits=("head", "linear"),
 )
 class ResidualHead:
     """What a linear map adds to the encoder's own vectors: training begins at the space as it was pretrained.

@@ -49,7 +49,6 @@ DATA = ("openmoji-changes", "openmoji-changes-few")
 SHARES, FEW = (0.6, 0.2, 0.2), 0.25
 FINE, SECONDS, LEFT_IN = "R@1 of fine changes", "seconds of training", "R@1, the reference left in"
 LOWER_IS_BETTER = (ITSELF, SECONDS)
-LOWER_IS_BETTER = (ITSELF, SECONDS)
 
 Figures = dict[str, tuple[Any, Any]]
 

@@ -62,6 +62,8 @@ def create_app(
     service.live.folding = True
     workers, metrics, readiness, rates = Workers(time_limit), Metrics(), Readiness(service), Rates(rates_file)
 
+    metrics.lag = service.live.behind
+
     async def tell_on() -> None:
         while True:
             await state.tell(service, workers, readiness, metrics)

@@ -230,6 +230,10 @@ class Live:
             changes = at.overlay.alive.sum() + at.gone.sum()
             return Folded(len(at), int(changes), saved_facts(self.folder / SERVED)["version"])
 
+    def behind(self) -> int:
+        """How many changes are in the journal that nobody has asked this process about yet."""
+        return max(0, self.journal.position()[0] - self._at.seq)
+
     def settle(self) -> None:
         """Wait for what goes on beside: a fold, the reading of a new version."""
         for thread in (self._folder, self._reloading):

@@ -114,8 +114,8 @@ class Taking:
                     found[n] = self._vector(items[n].id, vector)
             if (cut := getattr(encoder, "truncated_", 0) - before) > 0:
                 reads = getattr(encoder, "max_tokens", None)
-                after = f" after {reads} tokens" if reads else ""
-                notes.append(f"The model reads no more of {'a text' if cut == 1 else f'{cut} texts'}: cut{after}.")
+                longer = "A text is" if cut == 1 else f"{cut} texts are"
+                notes.append(f"{longer} longer than the model reads: cut{f' after {reads} tokens' if reads else ''}.")
         return found, notes
 
     def marker(self) -> Any:

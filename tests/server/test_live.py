@@ -342,13 +342,14 @@ class TestTogether:
         """Two `Live` share nothing but the folder, as two processes do."""
         one, other = changing.live(folder), changing.live(folder)
         one.put("new", {"positive": "x"})
-        assert "new" in other.now()
+        assert other.behind() == 1 and "new" in other.now() and other.behind() == 0
         other.delete("new")
         assert "new" not in one.now()
         one.put("newer", {"positive": "y"})
         one.fold()
         assert "newer" in other.now()
         other.settle()
+        assert (one.behind(), other.behind()) == (0, 0)
         assert other.now().base.version == "v0001" and len(other.now()) == 61
         other.put("newest", {"positive": "z"})
         assert len(one.now()) == 62

@@ -21,6 +21,7 @@ from tellapart.core.nearest import COLUMNS, PAIRS_A_CHUNK, exact_scores, nearest
 Filter = Iterable[str] | Callable[[np.ndarray], np.ndarray]
 
 CURRENT = "current.json"
+READING = ".reading-"
 QUERIES_A_BLOCK = 512
 UNIT = 1e-4
 LONGEST = 1 + UNIT
@@ -501,7 +502,7 @@ def _current(folder: Path) -> dict[str, Any]:
     with (folder / CURRENT).open(encoding="utf-8") as file:
         facts: dict[str, Any] = json.loads(file.read(MOST_BYTES_OF_JSON))
     names = [facts["version"], *facts["files"]]
-    if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", n) for n in names):
+    if not all(isinstance(n, str) and re.fullmatch(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*", n) for n in names):
         raise ValueError(f"{CURRENT} names files that cannot be its own")
     return facts
 
@@ -513,7 +514,7 @@ def _versions(folder: Path) -> list[Path]:
 def _left_over(file: Path) -> bool:
     """Whether a temporary file belongs to a process that is gone."""
     pid = file.name.rpartition("-")[2]
-    if not (pid.isdigit() and file.name.startswith((".writing-", f".{CURRENT}-"))):
+    if not (pid.isdigit() and file.name.startswith((".writing-", READING, f".{CURRENT}-"))):
         return False
     try:
         os.kill(int(pid), 0)
@@ -521,7 +522,7 @@ def _left_over(file: Path) -> bool:
         return True
     except OSError:
         return False
-    return int(pid) == os.getpid()
+    return int(pid) == os.getpid() and not file.name.startswith(READING)
 
 
 def _sync(path: Path) -> None:

@@ -162,15 +162,12 @@ class RemoteIndex:
             self._name = f"{getattr(self, 'table', 'tellapart')}_{secrets.token_hex(4)}"
             self._store = self._make(self._name, z.shape[1])
             self._unsaved = weakref.finalize(self, _remove, self._store)
-        self._writing()
         self._store.put(names, np.ascontiguousarray(z))
         self._indexed = False
 
     def delete(self, ids: Iterable[str]) -> None:
         """Take items out, all or, where one is not there, none."""
         names = list(dict.fromkeys(ids))
-        if names and self._store is not None:
-            self._writing()
         unknown = names if self._store is None else self._store.drop(names) if names else []
         if unknown:
             raise DataError(f"cannot delete {unknown[0]!r}: it is not in the index ({len(unknown)} unknown ids)")
@@ -260,13 +257,11 @@ class RemoteIndex:
         if facts["walk"] not in WIDTHS or not isinstance(facts["name"], str):
             raise ValueError("its facts are not those of such an index")
         self._store, self._name, self._walk = self._open(version, facts), facts["name"], facts["walk"]
-        self._indexed, self._unsaved = True, None
+        self._indexed = True
+        self._unsaved = None if self._elsewhere else weakref.finalize(self, _remove, self._store)
         if self._store.dim != facts["dim"]:
             raise ValueError(f"what the engine holds has {self._store.dim} dimensions, not {facts['dim']}")
         return self
-
-    def _writing(self) -> None:
-        """Something is about to be changed."""
 
     def _index(self) -> None:
         if not self._indexed:

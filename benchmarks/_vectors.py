@@ -30,6 +30,21 @@ def wordnet(n: int, cache: Path) -> tuple[np.ndarray, np.ndarray] | None:
     return words, told
 
 
+def glosses(n: int, cache: Path) -> np.ndarray | None:
+    """Unit vectors of the glosses of `n` synsets, those of `wordnet(n)`; None without WordNet."""
+    from tellapart.core.errors import TellapartError
+    from tellapart.core.parts import make
+    from tellapart.data import shipped
+    from tellapart.engine.embed import embed
+
+    try:
+        found = shipped.wordnet()
+    except TellapartError:
+        return None
+    found = found.take(np.random.default_rng(0).permutation(len(found))[:n])
+    return np.array(embed(found, "gloss", make("encode", "minilm"), cache=cache))
+
+
 def mixed(n: int, cache: Path) -> Path:
     """A file of [n, 384] float32 unit vectors: each between a word or gloss of WordNet and one of its 50 nearest."""
     import faiss

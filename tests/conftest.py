@@ -85,7 +85,14 @@ class Postgres:
         """Come back when it answers."""
         import psycopg
 
-        settings = ("listen_addresses=", "shared_buffers=64MB", "autovacuum=off", "fsync=off", "full_page_writes=off")
+        settings = (
+            "listen_addresses=",
+            "shared_buffers=64MB",
+            "autovacuum=off",
+            "dynamic_shared_memory_type=mmap",
+            "fsync=off",
+            "full_page_writes=off",
+        )
         socket = ["-k", str(self.folder)]
         self._server = self._run("postgres", "-D", str(self.folder / "data"), *socket, *(f"-c{s}" for s in settings))
         begun = time.monotonic()

@@ -65,9 +65,9 @@ def run(
 
     Args:
         source: a path in any format that `tellapart.read` takes, the name `openmoji`, or a collection.
-        out: the run folder: `collection/`, `model/`, `index/`, `fulltext/` where there are texts, `rank/` where the
-            recipe names rank parts, `corpus/` where the data keep what is searched apart, `regions/` where a strategy
-            maps attributes to them,
+        out: the run folder: `collection/`, `model/`, `index/`, `fulltext/` where there are texts, `sparse/` where a
+            strategy weighs words, `rank/` where the recipe names rank parts, `corpus/` where the data keep what is
+            searched apart, `regions/` where a strategy maps attributes to them,
             `sides/` where it learns from further columns (`engine.together`); where it composes queries of them,
             `corpus/` has all pictures,
             `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
@@ -103,6 +103,7 @@ def run(
     else:
         documents.save(out / "corpus")
     from tellapart.engine.corpus import open_corpus
+    from tellapart.engine.distributed import rank
     from tellapart.engine.prepare import features
     from tellapart.engine.regions import keep_mapping
     from tellapart.engine.remarks import remarks
@@ -115,6 +116,9 @@ def run(
     corpus = open_corpus(documents, recipe, cache=cache / "embeddings", stages=stages)
     report = Report("tellapart run")
     outcomes, name = _trials(collection, vectors, corpus, given, seed, out, stages)
+    if rank() > 0:
+        # Several processes train; the first of them keeps what comes of it.
+        return report
     recipe = _recipes(collection, given).get(name, recipe)
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name, "marks": len(said)}
     report.add(*_measured(collection, corpus, outcomes, name))
@@ -342,7 +346,7 @@ def _kept(
     stages: Stages,
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
-    from tellapart.engine import fulltext, tokens
+    from tellapart.engine import fulltext, sparse, tokens, weighing
     from tellapart.engine.composed import composing
     from tellapart.engine.corpus import SIDE, open_corpus
     from tellapart.engine.indexing import build
@@ -388,6 +392,8 @@ def _kept(
         built.add(*tokens.keep_tokens(recipe.index, collection, documents, model, out / tokens.FOLDER, progress=told))
     with stages.stage("index the words") as told:
         built.add(*fulltext.keep_fulltext(documents, out / fulltext.FOLDER, progress=told))
+    with stages.stage("weigh the words") if sparse.learns_terms(recipe) else nullcontext() as told:
+        built.add(*weighing.keep_sparse(collection, documents, recipe, outcome.fitted, out, progress=told))
     chain = None
     if recipe.rank:
         with stages.stage(f"fit {recipe.rank}"):

@@ -75,6 +75,21 @@ def bm25(counts: Weighted, *, k1: float = K1, b: float = B) -> Weighted:
     return Weighted(counts.starts, counts.terms, weights.astype(np.float32))
 
 
+def beside_own(states: np.ndarray, terms: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """[tokens, 2 w] float32: each token's state [tokens, w], and beside it its term's vector, root mean square 1.
+
+    The last states of an encoder of whole texts say little of the words that stand there; this skip connection does.
+
+    Args:
+        terms: [tokens] numbers of terms; -1, no term, has zeros.
+        vectors: [vocabulary, w].
+    """
+    own = np.where(terms[:, None] >= 0, vectors[np.maximum(terms, 0)], 0).astype(np.float32)
+    length = np.linalg.norm(own, axis=1, keepdims=True)
+    own *= vectors.shape[1] ** 0.5 / np.maximum(length, LEAST)
+    return np.concatenate([states.astype(np.float32), own], 1)
+
+
 def naming_map(states: np.ndarray, terms: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, float]:
     """A linear map after which each token's state names the token: where learning to weigh terms begins.
 
@@ -82,12 +97,12 @@ def naming_map(states: np.ndarray, terms: np.ndarray, vectors: np.ndarray) -> tu
     shifted so that a token's own term has 2 on the average, and one other term above 0 at every fifth token.
 
     Args:
-        states: [n, w] H.
+        states: [n, s] H.
         terms: [n] numbers of the terms that stand there.
         vectors: [vocabulary, w] E.
 
     Returns:
-        [w, w] float32 for `states @ map @ vectors.T + shift`, and the shift.
+        [s, w] float32 for `states @ map @ vectors.T + shift`, and the shift.
     """
     h, e = np.asarray(states, np.float64), np.asarray(vectors, np.float64)
 
@@ -108,7 +123,7 @@ def naming_map(states: np.ndarray, terms: np.ndarray, vectors: np.ndarray) -> tu
 
 
 def weighed(states: np.ndarray, map_: np.ndarray, vectors: np.ndarray, bias: float) -> np.ndarray:
-    """[vocabulary] float32 of one document: max over its tokens of log(1 + relu(h W Eᵀ + b)); states [tokens, w]."""
+    """[vocabulary] float32 of one document: max over its tokens of log(1 + relu(h W Eᵀ + b)); states [tokens, s]."""
     logits = states.astype(np.float32) @ map_ @ vectors.T + bias
     best: np.ndarray = np.log1p(np.maximum(logits.max(0), 0))
     return best.astype(np.float32)

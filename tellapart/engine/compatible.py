@@ -31,6 +31,7 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     _check_regions(collection, recipe)
     check_links(collection, recipe)
     check_stages(recipe)
+    _check_texts(recipe)
     check_suitable(collection, recipe)
 
 
@@ -45,6 +46,17 @@ def _check_names(collection: Collection, recipe: Recipe) -> None:
         )
     if recipe.rank:
         raise PartError(f"rank={recipe.rank} does not know which items a user has voted for: leave it out")
+
+
+def _check_texts(recipe: Recipe) -> None:
+    """Weights of terms are learnt from the states that a frozen encoder gives each token."""
+    if "texts" not in card_of("strategy", parse_spec(recipe.strategy)[0]).traits:
+        return
+    if recipe.tune != "head" or "tokens" not in card_of("encode", parse_spec(recipe.text)[0]).traits:
+        raise PartError(
+            f"strategy={recipe.strategy} learns from the vectors that a frozen encoder gives each token: set "
+            "text=minilm and tune=head"
+        )
 
 
 def check_stages(recipe: Recipe) -> None:

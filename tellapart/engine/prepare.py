@@ -28,6 +28,7 @@ from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
 from tellapart.engine.regions import region_features, with_regions
 from tellapart.engine.several import filled, learns_from_sides, other_features, with_others
+from tellapart.engine.sparse import with_terms
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
@@ -201,6 +202,9 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
     if "sides" in wanted:
         check_together(collection, recipe)
         data = with_others(data, collection, vectors, sides)
+    if "texts" in wanted:
+        check_together(collection, recipe)
+        data = with_terms(data, collection, recipe)
     if "regions" in wanted:
         data = with_regions(data, collection, vectors, recipe)
     if "edges" in wanted or ("links" in wanted and EDGES in collection.columns):

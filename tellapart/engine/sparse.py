@@ -10,7 +10,6 @@ weigh terms, also ones that it does not hold (`parts/strategy/idf_flops.py`).
 from __future__ import annotations
 
 import itertools
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
@@ -25,14 +24,12 @@ from tellapart.core.errors import DataError, PartError
 from tellapart.core.hits import Hits
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Progress
-from tellapart.core.report import Figure, Table, Text
-from tellapart.core.terms import Weighted, counted, rarity, weighed
+from tellapart.core.terms import Weighted, beside_own, counted, rarity, weighed
 from tellapart.core.vectors import Filter, read_version, write_version
 from tellapart.engine.inverted import Inverted
 from tellapart.recipe import Recipe
 
 if TYPE_CHECKING:
-    from tellapart.engine.fit import Fitted
     from tellapart.engine.inputs import TrainData
 
 FOLDER = "sparse"
@@ -148,7 +145,7 @@ class SparseSearch:
         cutter: cuts texts into tokens.
         vocabulary: [v] rising token numbers, those that count.
         idf: [v] weight of each in a query.
-        vectors, map_, bias: [v, w], [w, w] and a number: how tokens' states weigh terms.
+        vectors, map_, bias: [v, w], [2 w, w] and a number: how tokens' states weigh terms.
         text: the spec of the encoder that gives the states; it is made when a document is added.
     """
 
@@ -176,8 +173,10 @@ class SparseSearch:
             self._encoder = self._encoder or make("encode", self.text)
         pieces = []
         for start in range(0, len(texts), TEXTS_A_BLOCK):
-            bounds, states = states_of(self._encoder, texts[start : start + TEXTS_A_BLOCK])
-            spans = (states[a:b] for a, b in itertools.pairwise(bounds))
+            piece = texts[start : start + TEXTS_A_BLOCK]
+            bounds, states = states_of(self._encoder, piece)
+            terms = numbered(self.cutter.documents(piece)[1], self.vocabulary)
+            spans = (beside_own(states[a:b], terms[a:b], self.vectors) for a, b in itertools.pairwise(bounds))
             pieces += [Weighted.of(weighed(span, self.map, self.vectors, self.bias)[None]) for span in spans]
         return Weighted.joined(pieces)
 
@@ -238,7 +237,7 @@ def _opened(version: Path, facts: dict[str, Any]) -> SparseSearch:
     except SafetensorError as error:
         raise ValueError(str(error)) from None
     count, width = held["vectors"].shape
-    if held["vocabulary"].shape != (count,) or held["idf"].shape != (count,) or held["map"].shape != (width, width):
+    if held["vocabulary"].shape != (count,) or held["idf"].shape != (count,) or held["map"].shape != (2 * width, width):
         raise ValueError("the tables of terms do not fit each other")
     try:
         cutter = Cutter((version / TOKENIZER).read_text(encoding="utf-8"))
@@ -251,68 +250,3 @@ def _opened(version: Path, facts: dict[str, Any]) -> SparseSearch:
     if made.index.width != count:
         raise ValueError("the index has other terms than the tables")
     return made
-
-
-def keep_sparse(
-    collection: Collection,
-    documents: Collection,
-    recipe: Recipe,
-    fitted: Fitted | None,
-    out: Path,
-    *,
-    progress: Progress | None = None,
-) -> list[Any]:
-    """Weigh all documents of a run into its folder, and tell what they find on the test part.
-
-    Nothing for recipes whose strategy does not learn terms.
-
-    Args:
-        documents: what is searched: the collection itself, or its corpus.
-    """
-    folder = out / FOLDER
-    if fitted is None or not learns_terms(recipe):
-        shutil.rmtree(folder, ignore_errors=True)
-        return []
-    words = weigher(documents, collection, recipe, fitted)
-    texts = [text or "" for text in documents.values(documents.sides().document.column)]
-    words.add(documents.ids, texts, progress)
-    words.save(folder)
-    held = words.index.numbers / max(len(texts), 1)
-    blocks: list[Any] = [Figure("terms a document", held, count=len(texts), note="on the average, all documents")]
-    if documents is collection:
-        blocks.append(_figures(collection, words))
-    said = "tellapart search --sparse finds by these weights, without running the text model; --hybrid with vectors too"
-    return [*blocks, Text(said)]
-
-
-def weigher(documents: Collection, collection: Collection, recipe: Recipe, fitted: Fitted) -> SparseSearch:
-    """An empty index with the tables that were learnt: terms of the documents and the queries, idf of the documents."""
-    encoder = make("encode", recipe.text)
-    cutter = Cutter.of(encoder)
-    texts = [text or "" for text in documents.values(documents.sides().document.column)]
-    starts, tokens = cutter.documents(texts)
-    asked = [cutter.query(text or "") for text in collection.values(collection.sides().query.column)]
-    vocabulary = np.unique(np.concatenate([tokens[tokens >= 0], *asked]))
-    terms = numbered(tokens, vocabulary)
-    idf = rarity(counted(starts, terms, len(vocabulary)), len(vocabulary))
-    head = fitted.strategy
-    map_, bias = head.map.detach().cpu().numpy(), float(head.bias.detach())
-    return SparseSearch(cutter, vocabulary, idf, token_vectors(encoder)[vocabulary], map_, bias, recipe.text)
-
-
-def _figures(collection: Collection, words: SparseSearch) -> Table:
-    from tellapart.engine.evaluate import Relevant, listed
-    from tellapart.engine.trial import METRICS, held_out
-
-    rows, sides = held_out(collection, "test"), collection.sides()
-    target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
-    ids = collection.ids[rows].astype(str)
-    asked = [text or "" for text in collection.take(rows).values(sides.query.column)]
-    hits = words.index.search(words.encode_queries(asked), max(len(rows), 1), filter=ids.tolist())
-    place = {name: at for at, name in enumerate(ids.tolist())}
-    found = np.asarray([[place.get(name, -1) for name in row] for row in hits.ids.tolist()]).reshape(hits.ids.shape)
-    values = listed(found, hits.scores, Relevant.by_target(target, target), len(rows))
-    row = [f"{sides.query.column}-to-{sides.document.column}", *(float(np.nanmean(values[m])) for m in METRICS)]
-    return Table(
-        "Learned sparse search", ["", *METRICS], [row], f"{len(rows)} held-out items; no model reads the query"
-    )

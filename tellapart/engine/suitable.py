@@ -24,10 +24,12 @@ NEEDS = {
     "sides": "a further column of pictures, texts or recordings beside the two sides",
     "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
     "edges": "links between the items: a graph",
+    "texts": "pairs of texts",
 }
 INPUTS = {
     "one column": frozenset({"views"}),
     "pairs": frozenset({"two-sides"}),
+    "pairs of texts": frozenset({"two-sides", "texts"}),
     "pairs and negatives": frozenset({"two-sides", "negatives"}),
     "pictures with captions": frozenset({"two-sides", "regions"}),
     "three columns or more": frozenset({"two-sides", "sides"}),
@@ -81,6 +83,8 @@ def has(collection: Collection) -> frozenset[str]:
         found.add("negatives")
     if {sides.query.modality, sides.document.modality} == {"text", "image"}:
         found.add("regions")
+    if not sides.same_space and {sides.query.modality, sides.document.modality} == {"text"}:
+        found.add("texts")
     if collection.others():
         found.add("sides")
     if composed(collection):

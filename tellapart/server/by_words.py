@@ -11,11 +11,16 @@ from tellapart.core.errors import DataError
 from tellapart.core.hits import Hits
 from tellapart.engine.fulltext import FOLDER as FULLTEXT
 from tellapart.engine.fulltext import MOST_WORDS, FullText, words_of
+from tellapart.engine.sparse import FOLDER as SPARSE
+from tellapart.engine.sparse import SparseSearch
 
-FUSED = "reciprocal rank fusion"
+FUSED, WEIGHED = "reciprocal rank fusion", "learned weights of words"
 TOLD = (
     "This order is of two searches together, by similarity and by {}: a score says where an item stands in both lists, "
     "not how well it fits, so there is no probability."
+)
+NO_MODEL = (
+    "Found by learned weights of words, and no model read the query: a score is their sum, without a probability."
 )
 NO_WORDS = "No words were given, so this order is by similarity alone."
 
@@ -33,12 +38,25 @@ class ByWords:
         """Whether there is a full-text index."""
         return (self.folder / FULLTEXT).is_dir()
 
-    def search(self, words: str, k: int, allowed: Collection[str] | None) -> Hits:
-        """The k best items by full text.
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are learned weights of words."""
+        return (self.folder / SPARSE).is_dir()
+
+    def search(self, words: str, k: int, allowed: Collection[str] | None, *, sparse: bool = False) -> Hits:
+        """The k best items by full text, or by learned weights of words.
 
         Raises:
-            DataError: the run has no full-text index.
+            DataError: the run has none of the kind.
         """
+        if sparse and not self.has_weights:
+            raise DataError(
+                f"{self.folder} holds no learned weights of words: search without sparse, or make a run of pairs of "
+                "texts with tellapart run PATH --set strategy=idf-flops"
+            )
+        if sparse:
+            weights = self._open(SPARSE, SparseSearch.open)
+            return weights.search(words, k, filter=allowed)
         if not self.has_text:
             raise DataError(
                 f"{self.folder} holds no full-text index, because its items have no texts or it was made before there "
@@ -47,8 +65,10 @@ class ByWords:
         text = self._open(FULLTEXT, FullText.open)
         return text.search(words, k, filter=allowed)
 
-    def notes(self, words: str) -> tuple[str, ...]:
+    def notes(self, words: str, *, sparse: bool = False) -> tuple[str, ...]:
         """What is to be known of a search by both."""
+        if sparse:
+            return (TOLD.format("learned weights of words"),)
         cut = len(words_of(words)) >= MOST_WORDS
         return (TOLD.format("words"), *([f"Only the first {MOST_WORDS} words were looked for."] if cut else []))
 

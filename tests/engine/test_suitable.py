@@ -18,9 +18,9 @@ NUMBERED = PAIRS.with_column("score", [1.0, 2.0, 3.0])
 
 def test_what_a_collection_has() -> None:
     assert (
-        has(PAIRS) == {"two-sides"}
+        has(PAIRS) == {"two-sides", "texts"}
         and has(LABELLED) == {"views", "labels"}
-        and has(NUMBERED) == {"two-sides", "scores"}
+        and has(NUMBERED) == {"two-sides", "texts", "scores"}
     )
     assert "negatives" in has(PAIRS.with_column("negative", ["x", None, "y"]))
 

@@ -23,13 +23,22 @@ def spans(held: dict[str, np.ndarray]) -> list[list[int]]:
     return [list(range(a, b)) for a, b in zip(held["term_starts"][:-1], held["term_starts"][1:], strict=True)]
 
 
+def state(held: dict[str, np.ndarray], token: int) -> np.ndarray:
+    """The state of a token and the vector of its term, root mean square 1."""
+    term, vectors = int(held["terms"][token]), held["term_vectors"].astype(np.float64)
+    own = np.zeros(vectors.shape[1])
+    if term >= 0:
+        own = vectors[term] / math.sqrt(sum(x * x for x in vectors[term]) / len(own))
+    return np.concatenate([held["term_states"][token].astype(np.float64), own])
+
+
 def weights(held: dict[str, np.ndarray], head: np.ndarray, bias: float, row: int) -> np.ndarray:
     """[vocabulary] max over tokens of log(1 + relu(h W e + b))."""
     made = np.zeros(len(held["idf"]))
     for token in spans(held)[row]:
-        state = held["term_states"][token].astype(np.float64)
+        h = state(held, token)
         for term, vector in enumerate(held["term_vectors"].astype(np.float64)):
-            made[term] = max(made[term], math.log(1 + max(0.0, float(state @ head @ vector) + bias)))
+            made[term] = max(made[term], math.log(1 + max(0.0, float(h @ head @ vector) + bias)))
     return made
 
 
@@ -107,7 +116,7 @@ def check_library(build: Callable[..., Any]) -> None:
     mask = torch.tensor([[n < len(pieces[row]) for n in range(longest)] for row in BATCH])
     states = torch.zeros(len(BATCH), longest, part.map.shape[0])
     for at, row in enumerate(BATCH):
-        states[at, : len(pieces[row])] = torch.from_numpy(held["term_states"][pieces[row]].astype(np.float32))
+        states[at, : len(pieces[row])] = torch.from_numpy(np.stack([state(held, t) for t in pieces[row]])).float()
     logits = states @ part.map.detach() @ torch.from_numpy(held["term_vectors"]).T + part.bias.detach()
     features = {"token_embeddings": logits, "attention_mask": mask.long()}
     theirs = SpladePooling().eval()(features)["sentence_embedding"]

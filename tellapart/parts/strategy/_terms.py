@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tellapart.core.terms import Weighted
+from tellapart.core.terms import Weighted, beside_own
 
 SCALE, EPSILON = 30.0, 1e-6
 
@@ -36,11 +36,14 @@ def looked_at(
 def documents(
     held: Mapping[str, np.ndarray], rows: np.ndarray, columns: np.ndarray, map_: Tensor, bias: Tensor
 ) -> Tensor:
-    """[n, c] weights max_i log(1 + relu(h_i W e_t + b)) of the documents of some rows."""
+    """[n, c] weights max_i log(1 + relu(h_i W e_t + b)) of the documents of some rows; h is a
+    token's state and beside it its own e."""
     place = map_.device
     vectors = torch.from_numpy(np.asarray(held["term_vectors"][columns], np.float32)).to(place)
-    spans = [held["term_states"][held["term_starts"][row] : held["term_starts"][row + 1]] for row in rows]
-    states = torch.from_numpy(np.concatenate(spans).astype(np.float32)).to(place)
+    spans = [np.arange(held["term_starts"][row], held["term_starts"][row + 1]) for row in rows]
+    tokens = np.concatenate(spans)
+    beside = beside_own(held["term_states"][tokens], held["terms"][tokens], held["term_vectors"])
+    states = torch.from_numpy(beside).to(place)
     logits = (states @ map_) @ vectors.T + bias
     return torch.log1p(torch.stack([span.amax(0) for span in logits.split([len(s) for s in spans])]).relu())
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tellapart.core.errors import PartError
 from tellapart.core.parts import make, part
-from tellapart.core.terms import bm25, counted, naming_map
+from tellapart.core.terms import beside_own, bm25, counted, naming_map
 from tellapart.parts.strategy._terms import documents, ensemble, looked_at, queries, table
 
 FASTEST, MOST_SOLVED = 2.0, 50_000
@@ -43,12 +43,13 @@ class IdfFlops(nn.Module):
     the weights go into `sparse/` of the run folder (`engine.sparse`), for search with --sparse or --hybrid --sparse.
 
     What differs from the paper: states and embeddings are those of the frozen encoder, whose release lacks a
-    masked-language head: W begins as the map after which a state names its own token (`core.terms.naming_map`), and b
-    is one number for all terms, so that terms which training did not see count too. Terms are those of the collection.
-    The weight of the penalty is steered, not set and ramped up: after each step it is multiplied by (non-zeros a
-    document / `terms`)^`steering`, so that collections of any size end at about a known length. A step looks at the
-    terms of its batch and at `sampled` others, which count for all the rest: scores are exact, the penalty is right on
-    the average. Candidates are of the batch, without mined ones. BM25 stands for a learnt sparse teacher.
+    masked-language head and whose last states no longer name their words. So h_i is a token's state with its own
+    embedding beside it, W begins as the map after which both name the token (`core.terms.naming_map`), and b is one
+    number for all terms, so that terms which training did not see count too. Terms are those of the collection. The
+    weight of the penalty is steered, not set and ramped up: after each step it is multiplied by (non-zeros a document /
+    `terms`)^`steering`, so that collections of any size end at about a known length. A step looks at the terms of its
+    batch and at `sampled` others, which count for all the rest: scores are exact, the penalty is right on the average.
+    Candidates are of the batch, without mined ones. BM25 stands for a learnt sparse teacher.
 
     Use it on pairs of texts whose words matter (names, code, part numbers), where queries must cost nothing. Relations:
     full text (`engine.fulltext`) needs no training and knows no other words for a thing.
@@ -59,6 +60,7 @@ class IdfFlops(nn.Module):
         taught: share of the teachers in the loss.
         steering, penalty: how fast the weight of the penalty follows, and from where.
         sampled: terms a step beside those of its batch.
+        pace: how much slower W learns than the towers, which begin at random; weight decay draws it to its beginning.
 
     Raises `PartError` for data that are no pairs of texts, and with an encoder that is tuned.
     """
@@ -72,10 +74,11 @@ class IdfFlops(nn.Module):
         steering: Annotated[float, Field(gt=0, le=1)] = 0.2,
         penalty: Annotated[float, Field(gt=0, le=1000)] = 0.01,
         sampled: Annotated[int, Field(ge=1, le=1_000_000)] = 1000,
+        pace: Annotated[float, Field(gt=0, le=1)] = 0.1,
     ) -> None:
         super().__init__()
         self.dense, self.terms, self.taught, self.steering = dense, terms, taught, steering
-        self.penalty, self.sampled = penalty, sampled
+        self.penalty, self.sampled, self.pace = penalty, sampled, pace
 
     def begin(self, run: Any) -> None:
         """Solve for the map that names tokens, and prepare the strategy of the towers."""
@@ -90,16 +93,24 @@ class IdfFlops(nn.Module):
         vectors, states = held["term_vectors"], held["term_states"]
         rows = np.linspace(0, len(states) - 1, min(len(states), MOST_SOLVED)).astype(np.int64)
         rows = rows[held["terms"][rows] >= 0]
-        start, shift = naming_map(states[rows], held["terms"][rows], vectors)
-        self.map = nn.Parameter(torch.from_numpy(start))
+        beside = beside_own(states[rows], held["terms"][rows], vectors)
+        start, shift = naming_map(beside, held["terms"][rows], vectors)
+        self.register_buffer("start", torch.from_numpy(start))
+        self.moved = nn.Parameter(torch.zeros_like(self.start))
         self.bias = nn.Parameter(torch.tensor(shift))
         self.register_buffer("weight", torch.tensor(self.penalty))
         self._bm25 = bm25(counted(held["term_starts"], held["terms"], len(vectors)))
 
+    @property
+    def map(self) -> Tensor:
+        """[2 w, w] the map W."""
+        found: Tensor = self.start + self.pace * self.moved
+        return found
+
     def step(self, run: Any, batch: np.ndarray) -> dict[str, Tensor]:
         """The losses of a batch of row numbers [n]."""
         losses: dict[str, Tensor] = self.first.step(run, batch)
-        held, place = run.data.extra, self.map.device
+        held, place = run.data.extra, self.start.device
         every = run.gather(torch.from_numpy(batch).to(place)).cpu().numpy()
         columns, each = looked_at(held, every, self.sampled, run.draw("terms"))
         counts_for = torch.from_numpy(each).to(place)

@@ -10,11 +10,13 @@ import numpy as np
 from tellapart.parts.encode._onnx import MICROSOFT, Graph
 
 BUILDER, TOKEN_BUILDER = "bert-1", "bert-tokens-1"
-TOKENS, MASK = "tokens", "mask"
+TOKENS, MASK, POSITIONS = "tokens", "mask", "positions"
 INT32 = 6
 
 
-def bert_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, masked: bool) -> tuple[Graph, str]:
+def bert_graph(
+    weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, masked: bool, placed: bool = False
+) -> tuple[Graph, str]:
     """The graph and the name of its output: [n, width] unit vectors of int64 token numbers [n, tokens].
 
     Args:
@@ -22,9 +24,10 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, 
         config: the published `config.json`.
         masked: take an int64 attention mask beside the tokens. Without one every token counts, which is right for
             texts of one length, and spares the padding.
+        placed: take the vectors of the positions [tokens, width] as an input, as `position_rows` gives them.
     """
     graph = Graph()
-    x = _layers(graph, weights, config, masked=masked)
+    x = _layers(graph, weights, config, masked=masked, placed=placed)
     if masked:
         axis = graph.constant(np.array([2]))
         share = graph.add("Unsqueeze", graph.add("Cast", MASK, to=1), axis)
@@ -36,14 +39,27 @@ def bert_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, 
     return graph, graph.add("LpNormalization", mean, axis=-1, p=2)
 
 
-def token_graph(weights: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> tuple[Graph, str]:
+def token_graph(
+    weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, placed: bool = False
+) -> tuple[Graph, str]:
     """The graph and the name of its output: [n, tokens, width], unit vectors of all tokens of texts of one length."""
     graph = Graph()
-    x = _layers(graph, weights, config, masked=False)
+    x = _layers(graph, weights, config, masked=False, placed=placed)
     return graph, graph.add("LpNormalization", x, axis=-1, p=2)
 
 
-def _layers(graph: Graph, weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, masked: bool) -> str:
+def position_rows(weights: Mapping[str, np.ndarray]) -> np.ndarray:
+    """[512, width] what is added to the word at each position.
+
+    Every token is of the first segment, so that segment's vector is added to each position's once and for all.
+    """
+    table = "embeddings.{}_embeddings.weight"
+    return np.asarray(weights[table.format("position")] + weights[table.format("token_type")][0])
+
+
+def _layers(
+    graph: Graph, weights: Mapping[str, np.ndarray], config: Mapping[str, Any], *, masked: bool, placed: bool
+) -> str:
     """The name of the last layer's states [n, tokens, width]."""
     epsilon = config["layer_norm_eps"]
 
@@ -61,10 +77,8 @@ def _layers(graph: Graph, weights: Mapping[str, np.ndarray], config: Mapping[str
 
     mask = graph.add("Cast", MASK, to=INT32) if masked else ""
     table = "embeddings.{}_embeddings.weight"
-    # Every token is of the first segment, so that segment's vector is added to each position's once and for all.
-    positions = weights[table.format("position")] + weights[table.format("token_type")][0]
     norm = [constant("embeddings.LayerNorm.weight"), constant("embeddings.LayerNorm.bias")]
-    places = [constant(table.format("word")), graph.constant(positions), ""]
+    places = [constant(table.format("word")), POSITIONS if placed else graph.constant(position_rows(weights)), ""]
     x = graph.add(
         "EmbedLayerNormalization", graph.add("Cast", TOKENS, to=INT32), "", *places, *norm,
         domain=MICROSOFT, outputs=2, epsilon=epsilon,

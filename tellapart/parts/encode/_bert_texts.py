@@ -93,9 +93,13 @@ class BertTexts:
         runs = runs_of_one_length(lengths, tokens=TOKENS_A_RUN, items=batch_size)
 
         def run(rows: np.ndarray) -> Any:
-            return session.run(None, {TOKENS: np.asarray([pieces[row] for row in rows], np.int64)})[0]
+            return session.run(None, self._inputs(np.asarray([pieces[row] for row in rows], np.int64)))[0]
 
         return zip(runs, side_by_side(run, runs, threads_or_all(self.threads)), strict=True)
+
+    def _inputs(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """What the sessions take for tokens [n, t]."""
+        return {TOKENS: tokens}
 
     def _tokenise(self, items: Sequence[str]) -> list[list[int]]:
         wrong = next((i for i, item in enumerate(items) if not isinstance(item, str)), None)

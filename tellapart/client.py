@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,11 +33,26 @@ _ERRORS: dict[int, type[TellapartError]] = {
 _LEFT = (http.client.RemoteDisconnected, http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is on the server's disk.
+
+    Attributes:
+        ids: of the items that were added, changed or deleted.
+        items: how many items are searched now.
+        notes: what one should know, in words.
+    """
+
+    ids: Sequence[str]
+    items: int
+    notes: Sequence[str] = ()
+
+
 class Client:
     """A server, asked as a `Service` is; connections are kept open, and any number of threads may share one client.
 
     Where the server is busy, takes no more requests a second, or its database is away, the same is asked again: after
-    as long as the server says (`Retry-After`), else after pauses that double. All that can be asked may be asked twice.
+    as long as the server says (`Retry-After`), else after pauses that double.
 
     Args:
         address: such as "http://127.0.0.1:8000".
@@ -92,7 +108,8 @@ class Client:
             asked["hybrid"] = str(hybrid).lower()
             found = self._ask("GET", f"/api/search?{urlencode(asked, doseq=True)}")
         else:
-            found = self._ask("POST", "/api/search", *_form(asked, None if image is None else _bytes(image)))
+            own = None if image is None else ("image", _bytes(image))
+            found = self._ask("POST", "/api/search", *_form({"query": _json(asked)}, own))
         lists = {
             name: [Result(r["id"], r["score"], r["probability"], r["passes"]) for r in found[name]]
             for name in ("results", "closest")
@@ -112,6 +129,35 @@ class Client:
             found["id"], found["modality"], found["caption"], found["text"], found["picture"] is not None,
             found["columns"],
         )  # fmt: skip
+
+    def put(
+        self,
+        id_: str,
+        columns: Mapping[str, Any] | None = None,
+        *,
+        file: bytes | str | Path | None = None,
+        vector: Sequence[float] | None = None,
+    ) -> Written:
+        """Add an item, or change one; when this returns it is on the server's disk and can be found.
+
+        Args:
+            columns: values by column; None takes a value away, and columns that are not given stay as they are.
+            file: its picture or window of a recording (.npy): the bytes, or a file.
+            vector: in place of what the model would make of it.
+        """
+        asked = {"columns": dict(columns or {}), "vector": None if vector is None else [float(v) for v in vector]}
+        if file is None:
+            body, kind = _json(asked), "application/json"
+        else:
+            pieces = {name: _json(value) for name, value in asked.items() if value is not None}
+            body, kind = _form(pieces, ("file", _bytes(file)))
+        return _written(self._ask("PUT", _item(id_), body, kind))
+
+    def delete(self, ids: str | Sequence[str]) -> Written:
+        """Take an item away, or several, all or none; an unknown id raises `NoSuchItemError`."""
+        if isinstance(ids, str):
+            return _written(self._ask("DELETE", _item(ids)))
+        return _written(self._ask("POST", "/api/items/delete", _json({"ids": list(ids)}), "application/json"))
 
     def columns(self) -> list[Column]:
         """The columns that can be filtered, with their values or ranges."""
@@ -230,19 +276,26 @@ def _bytes(file: bytes | str | Path) -> bytes:
         raise DataError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _form(asked: Mapping[str, Any], file: bytes | None) -> tuple[bytes, str]:
-    """`query` as JSON and `image` as a file, and the kind of that body."""
-    border = secrets.token_hex(16)
+def _json(value: Any) -> bytes:
     try:
-        query = json.dumps(asked, allow_nan=False).encode()
+        return json.dumps(value, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise DataError(f"this cannot be sent: {error}") from None
-    pieces = [(b'name="query"', query)]
+
+
+def _form(fields: Mapping[str, bytes], file: tuple[str, bytes] | None) -> tuple[bytes, str]:
+    """Fields, and a file under its name, as the body of a form, and the kind of that body."""
+    border = secrets.token_hex(16)
+    pieces = [(f'name="{name}"', content) for name, content in fields.items()]
     if file is not None:
-        pieces.append((b'name="image"; filename="file"\r\nContent-Type: application/octet-stream', file))
-    head = f"--{border}\r\nContent-Disposition: form-data; ".encode()
-    body = b"".join(head + named + b"\r\n\r\n" + content + b"\r\n" for named, content in pieces)
+        pieces.append((f'name="{file[0]}"; filename="file"\r\nContent-Type: application/octet-stream', file[1]))
+    head = f"--{border}\r\nContent-Disposition: form-data; "
+    body = b"".join(f"{head}{named}\r\n\r\n".encode() + content + b"\r\n" for named, content in pieces)
     return body + f"--{border}--\r\n".encode(), f"multipart/form-data; boundary={border}"
+
+
+def _written(found: Mapping[str, Any]) -> Written:
+    return Written(tuple(found["ids"]), found["items"], tuple(found["notes"]))
 
 
 def _seconds(header: str | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tellapart.server import filters
 from tellapart.server.answers import Column, Item, Result, Results
 from tellapart.server.asking import Asking
 from tellapart.server.by_tokens import ByTokens
-from tellapart.server.by_words import FUSED, NO_WORDS, ByWords
+from tellapart.server.by_words import FUSED, NO_MODEL, NO_WORDS, WEIGHED, ByWords
 from tellapart.server.limits import TEXT_CHARACTERS, NoSuchItemError, check_examples, check_k, check_query
 from tellapart.server.live import Live, collection_folder
 from tellapart.server.pairs import Pairs
@@ -144,6 +144,8 @@ class Service:
             where: conditions on columns, see `filters.mask`.
             hybrid: look for the words as words too, and fuse both lists by their places (`engine.fusion`); scores then
                 have no probability, and there is no "nothing here".
+            sparse: by the learned weights of words that the run keeps (`engine.sparse`): alone, without running the
+                text model; with `hybrid`, in place of full text.
 
         Raises:
             DataError: whatever cannot be searched with, in words.
@@ -156,14 +158,18 @@ class Service:
         searched = len(at) if passing is None else passing.count
         if not (words or image or like or unlike):
             return self._browse(at, passing, searched, k)
+        if sparse and words and not hybrid:
+            if image or like or unlike:
+                raise DataError("learned weights are of words alone: leave the rest out, or search with hybrid as well")
+            return self._weighed(at, words, k, passing)
         z, notes = self.asking.vector(words, image, like, unlike)
         if searched == 0:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
         hidden = {*like, *unlike}
         alone = self.asking.as_measured(words, image, like, unlike)
         if hybrid and words:
-            return self._fused(at, z, words, k, passing, hidden, alone, notes)
-        if hybrid:
+            return self._fused(at, z, words, k, passing, hidden, alone, notes, sparse)
+        if hybrid or sparse:
             notes = (*notes, NO_WORDS)
         if not alone:
             hits = at.nearest(z[None], k + len(hidden), passing)[0]
@@ -190,7 +196,8 @@ class Service:
         ranked = chain.spec if chain else ""
         cut = chain is not None and chain.cuts
         lowest = -math.inf if cut or self.threshold is None else self.threshold
-        results = [Result(i, s, self.probability(s), s >= lowest) for i, s in hits]
+        chances = self._probabilities([s for _, s in hits])
+        results = [Result(i, s, p, s >= lowest) for (i, s), p in zip(hits, chances, strict=True)]
         if any(r.passes for r in results) or not results:
             return Results(results, searched=searched, notes=notes, ranked=ranked)
         return Results((), closest=results, nothing_here=True, searched=searched, notes=notes, ranked=ranked)
@@ -205,17 +212,28 @@ class Service:
         hidden: set[str],
         alone: bool,
         notes: tuple[str, ...],
+        sparse: bool,
     ) -> Results:
         """The search by vectors, through the chain where it applies, and that by words, as one list."""
         near = at.nearest(z[None], POOL, passing)
         if alone and self.chain is not None:
             near = self.chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()))
-        text = self.by_words.search(words, POOL, None if passing is None else at.ids_of(passing))
+        allowed = None if passing is None else at.ids_of(passing)
+        text = self.by_words.search(words, POOL, allowed, sparse=sparse)
         hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden and i in at]
         results = [Result(i, s) for i, s in hits[:k]]
-        notes = (*notes, *self.by_words.notes(words), *([AS_MADE] if at.seq else []))
+        notes = (*notes, *self.by_words.notes(words, sparse=sparse), *([AS_MADE] if at.seq else []))
         searched = len(at) if passing is None else passing.count
         return Results(results, searched=searched, notes=notes, ranked=FUSED)
+
+    def _weighed(self, at: Snapshot, words: str, k: int, passing: Passing | None) -> Results:
+        """The search by learned weights of words alone: no model reads the query."""
+        allowed = None if passing is None else at.ids_of(passing)
+        found = self.by_words.search(words, POOL, allowed, sparse=True)[0]
+        results = [Result(i, s) for i, s in found if i in at][:k]
+        searched = len(at) if passing is None else passing.count
+        notes = (NO_MODEL, *([AS_MADE] if at.seq else []))
+        return Results(results, searched=searched, notes=notes, ranked=WEIGHED)
 
     @property
     def _by_cosine(self) -> tuple[str, ...]:
@@ -243,13 +261,24 @@ class Service:
         """
         at = at or self.live.now()
         row = at.row(id_)
-        document, query = self.sides.document, self.sides.query
-        text = _text(row.get(document.column)) if document.modality == "text" else ""
-        caption = _text(row.get(query.column)) if query.modality == "text" and query != document else ""
-        caption = caption or next((_text(row[c]) for c in TITLES if row.get(c) is not None), "") or id_
+        caption, text = self._told(id_, row.get)
         shown = {name: _plain(value) for name, value in row.items() if not isinstance(value, bytes | dict)}
         pictured = self._picture_column is not None and row.get(self._picture_column) is not None
-        return Item(id_, document.modality, caption, text, pictured, shown)
+        return Item(id_, self.sides.document.modality, caption, text, pictured, shown)
+
+    def line(self, id_: str, at: Snapshot) -> Item:
+        """One item as a list shows it, without its columns: of those, only what is shown is read."""
+        caption, text = self._told(at.known(id_), lambda column: at.value(id_, column))
+        pictured = self._picture_column is not None and at.has(id_, self._picture_column)
+        return Item(id_, self.sides.document.modality, caption, text, pictured, {})
+
+    def _told(self, id_: str, value: Callable[[str], Any]) -> tuple[str, str]:
+        """Caption and text of an item, by what gives the value of a column."""
+        document, query = self.sides.document, self.sides.query
+        text = _text(value(document.column)) if document.modality == "text" else ""
+        caption = _text(value(query.column)) if query.modality == "text" and query != document else ""
+        titles = (_text(found) for name in TITLES if (found := value(name)) is not None)
+        return caption or next(titles, "") or id_, text
 
     def picture_version(self, id_: str, at: Snapshot | None = None) -> str:
         """Changes whenever the picture of an item may have."""
@@ -327,7 +356,13 @@ class Service:
 
     def probability(self, score: float) -> float | None:
         """The probability that a document of this score matches; None where there is no calibration of such scores."""
-        return float(self._calibration[0].probability(np.asarray(score))) if self._calibration else None
+        return self._probabilities([score])[0]
+
+    def _probabilities(self, scores: Sequence[float]) -> Sequence[float | None]:
+        if self._calibration is None:
+            return [None] * len(scores)
+        found: list[float | None] = self._calibration[0].probability(np.asarray(scores, np.float64)).tolist()
+        return found
 
 
 def _text(value: Any) -> str:

@@ -44,7 +44,7 @@ def results(service: Service, found: Results) -> schema.SearchAnswer:
 
 def result(service: Service, found: Result, at: Snapshot) -> schema.ResultAnswer:
     """One result with as much of its item as a list shows."""
-    shown = service.item(found.id, at)
+    shown = service.line(found.id, at)
     return schema.ResultAnswer(
         id=shown.id,
         caption=shown.caption,

@@ -258,6 +258,14 @@ class Snapshot:
             return self.overlay.row(id_)
         return self.base.collection.item(id_)
 
+    def value(self, id_: str, column: str) -> Any:
+        """One column of an item that is there; None where it has no value, or nothing has that column."""
+        if id_ in self.overlay.place:
+            return self.overlay.row(id_).get(column)
+        table = self.base.collection.table
+        place = table.schema.get_field_index(column)
+        return table.column(place)[self.base.collection.row_of[id_]].as_py() if place >= 0 else None
+
     def has(self, id_: str, column: str) -> bool:
         """Whether an item has a value in a column."""
         if id_ in self.overlay.place:

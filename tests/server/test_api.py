@@ -253,7 +253,7 @@ class TestRefusals:
         refused(client.get(path), 400, 404, 422)
 
     @pytest.mark.parametrize(
-        "path", ["/", "/api/search", "/api/columns", "/api/health", "/api/confusions", "/api/items/red-star"]
+        "path", ["/", "/api/search", "/api/columns", "/api/health", "/api/confusions", "/api/ready", "/metrics"]
     )
     def test_methods(self, client, path):
         refused(client.delete(path), 405)

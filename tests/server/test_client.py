@@ -136,6 +136,34 @@ class TestSameAsTheService:
         assert not wrong
 
 
+class TestWrites:
+    def test_an_item_is_added_changed_and_deleted(self, tmp_path, tools):
+        run = tools.make_run(tmp_path / "run")
+        picture = tools.png(tools.draw("star", tools.COLOURS["red"]))
+        (tmp_path / "a.png").write_bytes(picture)
+        with serving(tools.open_run(run)) as address, Client(address) as client:
+            added = client.put("n/é w", {"text": "a red star", "form": "star"}, file=tmp_path / "a.png")
+            assert added.ids == ("n/é w",) and added.items == 61
+            assert client.item("n/é w").columns["form"] == "star"
+            assert "n/é w" in [r.id for r in client.search("red", where={"form": "star"}, k=5).results]
+            client.put("n/é w", {"form": "ring"})
+            assert client.item("n/é w").columns["form"] == "ring"
+            client.put("other", {"text": "by its vector"}, file=picture, vector=[1.0] + [0.0] * 63)
+            assert client.delete("n/é w").items == 61
+            assert client.delete(["other"]).items == 60
+            with pytest.raises(NoSuchItemError):
+                client.delete("other")
+            with pytest.raises(DataError):
+                client.put("third", {"year": float("inf")})
+
+    def test_only_with_the_right(self, opened, tmp_path):
+        key = new_key(tmp_path / "keys.toml", "me", "read")
+        with serving(opened, keys=tmp_path / "keys.toml") as address, Client(address, key=key) as client:
+            for write in (lambda: client.put("a", {"text": "b"}), lambda: client.delete("red-star")):
+                with pytest.raises(TellapartError, match="the right to read"):
+                    write()
+
+
 class TestErrors:
     def test_what_the_server_says(self, client, tmp_path):
         with pytest.raises(NoSuchItemError, match="no item 'nobody'"):

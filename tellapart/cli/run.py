@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from pathlib import Path
@@ -47,6 +48,8 @@ def run(
         report = everything(
             path, out=out, recipe=made, seed=seed, columns=_say.roles(column), marks=marks, stages=stages
         )
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
     _say.show(report, as_json=json)
     if not json:
         where = "" if out == Path("runs/latest") else f" --run {out}"

@@ -32,6 +32,8 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 PIECES_A_WINDOW = 1024
 BYTES_A_WINDOW = 1 << 30
 TRIES = 4
+# One piece in work and one that waits at each worker: more of them would wait at one while another has none.
+IN_FLIGHT = 2
 SECONDS_TO_ANSWER = 5.0
 # Before Ray is imported: it calls nobody, looks for no accelerators and says nothing of its own on the terminal.
 QUIET = {
@@ -158,7 +160,7 @@ class Ray(Workers):
             fn_constructor_args=(held,),
             batch_size=None,
             batch_format="pyarrow",
-            compute=data.ActorPoolStrategy(size=workers),
+            compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=IN_FLIGHT),
             num_cpus=self.threads,
             **self.options,
         )

@@ -20,6 +20,7 @@ from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.data.composed import REFERENCE
+from tellapart.engine import versions
 from tellapart.engine.together import composer_of
 from tellapart.recipe import Recipe
 
@@ -111,7 +112,17 @@ class Run:
 
     @contextmanager
     def searched(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Ids and [n, dim] unit vectors of what an index holds; of a corpus they lie in a file as long as needed."""
+        """Ids and [n, dim] unit vectors of what an index holds; of a corpus they lie in a file as long as needed.
+
+        Of an upgraded run they are those that its index has: making them anew would be what an upgrade spares.
+        """
+        if versions.facts_of(self.folder) is not None:
+            from tellapart.engine.indexing import open_index
+
+            index = open_index(self.folder / "index")
+            ids = index.ids.tolist()
+            yield ids, np.asarray(index.vectors(ids), np.float32)
+            return
         if self.corpus is None:
             yield self.collection.ids.tolist(), self.vectors["document"]
             return

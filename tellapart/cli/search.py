@@ -26,6 +26,9 @@ def search(
     where: Annotated[list[str] | None, typer.Option("--where", help="column=value, or column=low..high.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many results.")] = 10,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Look for the words as words too; fuse both lists.")] = False,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="By learned weights of words (strategy=idf-flops); with --hybrid too.")
+    ] = False,
     run: Annotated[Path, typer.Option("--run", help="The folder of a run.")] = Path("runs/latest"),
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -41,9 +44,8 @@ def search(
         )
     service = Service(run)
     conditions = filters.parse(where or [], service.collection)
-    found = service.search(
-        words, _read(image, "picture") or _read(series, "window"), like or (), unlike or (), conditions, k, hybrid
-    )
+    given = _read(image, "picture") or _read(series, "window")
+    found = service.search(words, given, like or (), unlike or (), conditions, k, hybrid, sparse)
     if json:
         from tellapart.cli._say import data
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class Cutter:
         self._tokenizer = Tokenizer.from_str(source)
         self._tokenizer.no_padding()
         special = [at for at, token in self._tokenizer.get_added_tokens_decoder().items() if token.special]
-        self._special = np.asarray(sorted(special), np.int64)
+        self._special, self._left_out = np.asarray(sorted(special), np.int64), frozenset(special)
 
     @staticmethod
     def of(encoder: Any) -> Cutter:
@@ -83,8 +84,11 @@ class Cutter:
 
     def query(self, text: str) -> np.ndarray:
         """The different tokens of a text, rising."""
-        found = np.unique(np.asarray(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64))
-        return found[~np.isin(found, self._special)]
+        return np.asarray(self.pieces(text), np.int64)
+
+    def pieces(self, text: str) -> list[int]:
+        """The same as numbers: arrays take longer than the few tokens of a query."""
+        return sorted({*self._tokenizer.encode(text, add_special_tokens=False).ids} - self._left_out)
 
 
 def numbered(tokens: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
@@ -161,11 +165,15 @@ class SparseSearch:
 
     def encode_queries(self, texts: Sequence[str]) -> Weighted:
         """The terms of each query with their idf; what no document holds counts for nothing and is left out."""
-        rows = [numbered(self.cutter.query(text), self.vocabulary) for text in texts]
-        rows = [row[row >= 0] for row in rows]
-        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        terms = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int32)
+        place = self._place
+        rows = [[place[token] for token in self.cutter.pieces(text) if token in place] for text in texts]
+        starts = np.asarray([0, *itertools.accumulate(map(len, rows))], np.int64)
+        terms = np.asarray([term for row in rows for term in row], np.int32)
         return Weighted(starts, terms, self.idf[terms])
+
+    @cached_property
+    def _place(self) -> dict[int, int]:
+        return {token: at for at, token in enumerate(self.vocabulary.tolist())}
 
     def encode_documents(self, texts: Sequence[str]) -> Weighted:
         """The weights of documents, through the text encoder."""

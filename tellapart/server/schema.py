@@ -48,6 +48,7 @@ class SearchRequest(_Strict):
     ] = {}
     k: Annotated[int, Field(ge=1, le=RESULTS, description="how many results")] = 24
     hybrid: Annotated[bool, Field(description="look for the words as words too, and fuse both lists")] = False
+    sparse: Annotated[bool, Field(description="look by learned weights of words: alone, or with hybrid")] = False
 
     def conditions(self) -> dict[str, Any]:
         """`where` as the service takes it."""

@@ -21,6 +21,7 @@ def search(
     where: Mapping[str, Any] | None = None,
     k: int = 10,
     hybrid: bool = False,
+    sparse: bool = False,
 ) -> Results:
     """The k nearest items of a run to words, a picture and examples, taken together.
 
@@ -32,6 +33,8 @@ def search(
         like, unlike: ids of items.
         where: conditions on columns, such as `{"label": "fruit"}`.
         hybrid: look for the words as words too, and fuse both lists by their places.
+        sparse: look by the learned weights of words of a run with strategy=idf-flops: alone, without running the text
+            model; with `hybrid`, in place of full text.
 
     Raises:
         DataError: no run there, or something that cannot be searched with.
@@ -39,9 +42,10 @@ def search(
     folder = Path(run)
     files = [folder / "model" / "model.json", folder / "index" / "index.json", folder / "collection"]
     files += [folder / "rank" / "rank.json", folder / "fulltext" / "current.json"]
+    files.append(folder / "sparse" / "current.json")
     service = _opened(str(folder.resolve()), tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
     picture = Path(image).read_bytes() if isinstance(image, str | Path) else image
-    return service.search(words, picture, like, unlike, where, k, hybrid)
+    return service.search(words, picture, like, unlike, where, k, hybrid, sparse)
 
 
 @functools.lru_cache(maxsize=2)

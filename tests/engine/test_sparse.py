@@ -16,6 +16,7 @@ from tellapart.engine.compatible import check_together
 from tellapart.engine.sparse import Cutter, SparseSearch
 from tellapart.recipe import Recipe
 from tellapart.run import run
+from tellapart.server.service import Service
 
 THINGS = ("valve", "pump", "wheel", "lamp", "chair", "table", "window", "door", "bridge", "rope", "anchor", "drum")
 COLOURS = ("red", "green", "blue", "brass")
@@ -98,3 +99,23 @@ def test_what_cannot_be_weighed_is_refused() -> None:
     pictures = Collection.of({"id": ["1", "2"], "image": [b"", b""], "text": ["c", "d"]})
     with pytest.raises(PartError, match="pairs of texts"):
         check_together(pictures, RECIPE)
+
+
+def test_a_run_is_searched_by_them(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(done)
+    both = service.search("brass anchor", k=3, hybrid=True, sparse=True)
+    assert both.results[0].id == "brass-anchor" and both.ranked == "reciprocal rank fusion"
+    with pytest.raises(DataError, match="words alone"):
+        service.search("brass anchor", like=["red-lamp"], sparse=True)
+    assert any("No words" in note for note in service.search(like=["red-lamp"], sparse=True).notes)
+
+    def refused(*_: object) -> None:
+        raise AssertionError("the text model was run")
+
+    monkeypatch.setattr(service.asking, "vector", refused)
+    found = service.search("brass anchor", k=3, sparse=True)
+    assert found.results[0].id == "brass-anchor" and found.results[0].probability is None
+    assert found.ranked == "learned weights of words" and "no model read the query" in found.notes[0]
+    shutil.rmtree(done / sparse.FOLDER)
+    with pytest.raises(DataError, match="strategy=idf-flops"):
+        Service(done).search("brass anchor", sparse=True)

@@ -93,6 +93,7 @@ class Client:
         where: Mapping[str, Any] | None = None,
         k: int = 24,
         hybrid: bool = False,
+        sparse: bool = False,
     ) -> Results:
         """The k nearest items to everything that was given, taken together; see `Service.search`.
 
@@ -101,11 +102,11 @@ class Client:
         """
         asked = {
             "words": words or "", "like": list(like), "unlike": list(unlike), "where": dict(where or {}), "k": k,
-            "hybrid": hybrid,
+            "hybrid": hybrid, "sparse": sparse,
         }  # fmt: skip
         if image is None and not where:
             del asked["where"]
-            asked["hybrid"] = str(hybrid).lower()
+            asked |= {name: str(asked[name]).lower() for name in ("hybrid", "sparse")}
             found = self._ask("GET", f"/api/search?{urlencode(asked, doseq=True)}")
         else:
             own = None if image is None else ("image", _bytes(image))

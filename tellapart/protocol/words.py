@@ -49,6 +49,7 @@ from tellapart.engine.sparse import with_terms
 from tellapart.protocol._sets import shipped
 from tellapart.recipe import Recipe
 
+LOWER_IS_BETTER = ("terms",)
 SHARES = (0.6, 0.15, 0.25)
 DEPTH = 500
 METRIC = "nDCG@10"

@@ -36,7 +36,8 @@ STYLE = (
     ".rst-content pre code{white-space:pre-wrap}\n"
 )
 FIRST_PAGES = (
-    "index.md", "quickstart.md", "data.md", "objectives.md", "negatives.md", "serving.md", "upgrading.md", "scaling.md",
+    "index.md", "quickstart.md", "data.md", "objectives.md", "negatives.md", "serving.md", "upgrading.md", "indexes.md",
+    "scaling.md",
     "parts", "what_helps.md", "evidence.md", "cli.md", "architecture.md",
 )  # fmt: skip
 SHAPES_IN_WORDS = {

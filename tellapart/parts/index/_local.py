@@ -12,6 +12,8 @@ from typing import Any
 from tellapart.core.vectors import READING
 from tellapart.parts.index._remote import RemoteIndex
 
+BYTES_A_PIECE = 2**22
+
 
 class FolderIndex(RemoteIndex):
     """A `RemoteIndex` over files of an engine. What is saved is never written to, nor taken away from who reads it.
@@ -42,9 +44,7 @@ class FolderIndex(RemoteIndex):
         except OSError:
             own = Path(tempfile.mkdtemp(prefix=f"tellapart-{self.form}-"))
         try:
-            shutil.copytree(
-                version / self.form, own, dirs_exist_ok=True, copy_function=_link if self.linked else shutil.copy2
-            )
+            shutil.copytree(version / self.form, own, dirs_exist_ok=True, copy_function=_link if self.linked else _copy)
             return self._at(str(own), facts["name"], None)
         except BaseException:
             shutil.rmtree(own, ignore_errors=True)
@@ -54,7 +54,7 @@ class FolderIndex(RemoteIndex):
         if self._elsewhere:
             return
         self._store.settle()
-        shutil.copytree(self._store.place, version / self.form)
+        shutil.copytree(self._store.place, version / self.form, copy_function=_copy)
         for folder, _, _ in os.walk(version / self.form):
             descriptor = os.open(folder, os.O_RDONLY)
             try:
@@ -67,4 +67,24 @@ def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copy2(source, target)
+        _copy(source, target)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy what was written: engines lay files out in advance, and most of a small one is a hole."""
+    if not hasattr(os, "SEEK_DATA"):
+        shutil.copyfile(source, target)
+        return
+    with open(source, "rb") as old, open(target, "wb") as new:
+        size, end = os.fstat(old.fileno()).st_size, 0
+        new.truncate(size)
+        while end < size:
+            try:
+                start = os.lseek(old.fileno(), end, os.SEEK_DATA)
+            except OSError:
+                return
+            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
+            old.seek(start)
+            new.seek(start)
+            for at in range(start, end, BYTES_A_PIECE):
+                new.write(old.read(min(BYTES_A_PIECE, end - at)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tellapart.core.banks import Vectors
 from tellapart.core.collection import Collection
-from tellapart.core.errors import DataError
+from tellapart.core.errors import DataError, PartError
 from tellapart.core.files import write_atomically
 from tellapart.core.hits import Hits
 from tellapart.core.parts import Card, chain_cards, make_chain, split_chain
+from tellapart.core.scoring import Scoring
 from tellapart.core.version import VERSION
+from tellapart.engine.scorers import Reading, asks
 
 FOLDER = "rank"
 FILE = "rank.json"
@@ -43,12 +45,14 @@ class Bank:
         queries, documents: [b, d] unit vectors of the two sides of the same items.
         ids: [b] of str, of both.
         pairs: [p, 2] rows (query, document) that belong together.
+        reading: where the items themselves are, for parts of trait `scorer`.
     """
 
     queries: np.ndarray
     documents: np.ndarray
     ids: np.ndarray
     pairs: np.ndarray
+    reading: Reading | None = None
 
     @staticmethod
     def of(collection: Collection, rows: np.ndarray, encode: Encode, asking: str, asked: str) -> Bank:
@@ -69,7 +73,8 @@ class Bank:
             while len(pairs) > MOST_PAIRS:
                 rows = rows[::2]
                 pairs = _equal(codes[rows], itself=not sides.same_space)
-        return Bank(encode(asking, rows), encode(asked, rows), collection.ids[rows].astype(str), pairs)
+        reading = Reading.of(collection, rows, asking, asked)
+        return Bank(encode(asking, rows), encode(asked, rows), collection.ids[rows].astype(str), pairs, reading)
 
 
 def _equal(codes: np.ndarray, *, itself: bool) -> np.ndarray:
@@ -99,6 +104,7 @@ class Chain:
         self.spec = "|".join(split_chain(spec))
         self.parts = make_chain("rank", spec)
         self.cards: tuple[Card, ...] = chain_cards("rank", spec)
+        check_chain(self.cards)
         self.dim = 0
 
     def __repr__(self) -> str:
@@ -109,34 +115,57 @@ class Chain:
         """Whether it may leave hits out, all of them included."""
         return any("cutoff" in card.traits for card in self.cards)
 
-    def fit(self, bank: Bank, unseen: Bank | None = None) -> Chain:
+    @property
+    def asks(self) -> bool:
+        """Whether a part reads the items themselves, so that `rank` needs them."""
+        return asks(self.cards)
+
+    def fit(
+        self, bank: Bank, unseen: Bank | None = None, *, searched: tuple[np.ndarray, Reading] | None = None
+    ) -> Chain:
         """Fit all parts.
 
         Args:
             bank: of items that are searched; the encoders may have been trained on them.
             unseen: of items that they were not trained on, for parts of trait `pairs`: pairs that were trained on lie
                 too near. None: the same bank.
+            searched: ids of all that will be searched and where their items are, for parts of trait `everything`. None:
+                what the bank holds.
 
         Raises:
             DataError: what a part cannot be fitted on.
         """
         for part, card in zip(self.parts, self.cards, strict=True):
             own = unseen if unseen is not None and "pairs" in card.traits else bank
-            part.fit(own.queries, own.documents, query_ids=own.ids, ids=own.ids, pairs=own.pairs)
+            given: dict[str, Any] = {
+                "documents": own.documents,
+                "query_ids": own.ids,
+                "ids": own.ids,
+                "pairs": own.pairs,
+            }
+            reading = own.reading
+            if "everything" in card.traits and searched is not None:
+                given |= {"documents": None, "ids": searched[0], "pairs": None}
+                reading = replace(searched[1], query=own.reading.query) if own.reading else None
+            if "scorer" in card.traits:
+                given["scoring"] = _scoring(part, reading)
+            part.fit(own.queries, **given)
         self.dim = bank.queries.shape[1]
         return self
 
-    def rank(self, queries: np.ndarray, hits: Hits, vectors: Vectors) -> Hits:
+    def rank(self, queries: np.ndarray, hits: Hits, vectors: Vectors, *, reading: Reading | None = None) -> Hits:
         """The hits in their new order, less those that are cut off.
 
         Args:
             queries: [n, d] unit vectors.
             hits: [n, k] with cosines as scores.
             vectors: from ids [u] to their unit vectors [u, d].
+            reading: where the items themselves are; a part that asks a scorer refuses without.
         """
         left, shown, moved = hits, hits, False
         for part, card in zip(self.parts, self.cards, strict=True):
-            found = part.rank(queries, left, vectors)
+            more = {"scoring": _scoring(part, reading)} if "scorer" in card.traits else {}
+            found = part.rank(queries, left, vectors, **more)
             monotone = "monotone" in card.traits
             shown = _only(shown, found) if moved and monotone else found
             moved = moved or not monotone
@@ -144,7 +173,13 @@ class Chain:
         return replace(shown, calls=left.calls)
 
     def search(
-        self, queries: np.ndarray, documents: np.ndarray, ids: np.ndarray, *, own: np.ndarray | None = None
+        self,
+        queries: np.ndarray,
+        documents: np.ndarray,
+        ids: np.ndarray,
+        *,
+        own: np.ndarray | None = None,
+        reading: Reading | None = None,
     ) -> Hits:
         """The hits of an exact search of the pool, ranked: what an index and this chain find together.
 
@@ -152,7 +187,11 @@ class Chain:
             queries: [n, d] and `documents`: [m, d] unit vectors.
             ids: [m] of str.
             own: [n] the document that each query is itself, which it does not find; None: queries are no documents.
+            reading: see `rank`.
         """
+        if reading is not None and own is not None:
+            itself = ids[own]
+            reading = reading.only(lambda row, among: among != itself[row])
         order = np.argsort(ids, kind="stable")
         names, keys = ids[order], documents[order]
         place = np.argsort(order)
@@ -171,7 +210,8 @@ class Chain:
             best = np.argsort(-scores, axis=1, kind="stable")[:, :POOL]
             scores = np.take_along_axis(scores, best, 1)
             hits = Hits(np.where(np.isneginf(scores), "", names[best]), scores)
-            ranked.append(self.rank(queries[block], hits, vectors))
+            looked = reading.after(start) if reading is not None else None
+            ranked.append(self.rank(queries[block], hits, vectors, reading=looked))
         return Hits(
             np.concatenate([h.ids for h in ranked]),
             np.concatenate([h.scores for h in ranked]),
@@ -241,8 +281,27 @@ class Chain:
 
     def _probe(self) -> None:
         """Rank one hit, so that arrays which do not fit are found when they are read and not when they are needed."""
-        z = np.eye(1, self.dim, dtype=np.float32)
-        self.rank(z, Hits(np.asarray([["probe"]]), np.ones((1, 1), np.float32)), lambda ids: z)
+        z, hits = np.eye(1, self.dim, dtype=np.float32), Hits(np.asarray([["probe"]]), np.ones((1, 1), np.float32))
+        for part, card in zip(self.parts, self.cards, strict=True):
+            if "reads" in card.traits:
+                continue  # it would load what it reads with
+            scoring = Scoring(str, str, lambda queries, documents: np.zeros(len(queries)))
+            part.rank(z, hits, lambda ids: z, **({"scoring": scoring} if "scorer" in card.traits else {}))
+
+
+def check_chain(cards: Sequence[Card]) -> None:
+    """Refuse a chain of a part that cuts hits off and one that brings in others, which the first never saw."""
+    cuts, brings = ([card.name for card in cards if trait in card.traits] for trait in ("cutoff", "everything"))
+    if cuts and brings:
+        raise PartError(
+            f"rank: {brings[0]} brings in items that {cuts[0]} has not judged: name one of them, or rerank instead of "
+            f"{brings[0]}"
+        )
+
+
+def _scoring(part: Any, reading: Reading | None) -> Scoring | None:
+    """What a part of trait `scorer` is handed: its own scorer where it names one."""
+    return reading.scoring(getattr(part, "scorer", None)) if reading is not None else None
 
 
 def drop(folder: str | Path) -> None:

@@ -21,6 +21,7 @@ from tellapart.engine.evaluate import Relevant, listed, retrieval
 from tellapart.engine.fit import Fitted, fit, untrained
 from tellapart.engine.prepare import FeaturesBySide, opened, train_data
 from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pairs
+from tellapart.engine.scorers import Reading, check_scorers
 from tellapart.engine.several import of_column
 from tellapart.engine.towers import encoded
 from tellapart.recipe import Recipe
@@ -135,7 +136,9 @@ def _in_corpus(
             some = np.unique(np.linspace(0, len(places) - 1, min(MOST_ASKED, len(places))).astype(np.int64))
             places, relevant, own = places[some], relevant.take(some), own[some]
             ids = corpus.documents.ids.astype(str)
-            given = reordered(collection, encode, rank, part=part, some=places, documents=(ids, z))
+            given = reordered(
+                collection, encode, rank, part=part, some=places, documents=(ids, z), items=corpus.documents
+            )
             figures = listed(given.found, given.scores, relevant, len(z))
         else:
             # Numbers for ids: a document that goes by the id of the query is not searched.
@@ -158,16 +161,30 @@ def _unseen(q: np.ndarray, z: np.ndarray, corpus: Corpus, known: list[set[str]])
 
 
 def fit_chain(
-    collection: Collection, encode: Encode, rank: str, *, asking: str = "query", asked: str = "document"
+    collection: Collection,
+    encode: Encode,
+    rank: str,
+    *,
+    asking: str = "query",
+    asked: str = "document",
+    documents: Collection | None = None,
 ) -> Chain:
     """The rank parts as they are served, fitted on items that the test part does not hold.
 
-    Parts that learn from pairs get those of the validation part, the others the training part.
+    Parts that learn from pairs get those of the validation part, the others the training part. Those that look at all
+    that is searched get it, without knowing what belongs to what.
+
+    Args:
+        documents: what is searched; None: the collection.
 
     Raises:
         DataError: what a part cannot be fitted on.
     """
-    return Chain(rank).fit(*_banks(collection, encode, rank, held_out(collection, "validation"), asking, asked))
+    held = collection if documents is None else documents
+    check_scorers(rank, collection.sides(), asking, asked)
+    searched = (held.ids.astype(str), Reading.of(collection, np.arange(0), asking, asked, held))
+    banks = _banks(collection, encode, rank, held_out(collection, "validation"), asking, asked)
+    return Chain(rank).fit(*banks, searched=searched)
 
 
 def _banks(
@@ -205,6 +222,7 @@ def reordered(
     asked: str = "document",
     some: np.ndarray | None = None,
     documents: tuple[np.ndarray, np.ndarray] | None = None,
+    items: Collection | None = None,
 ) -> Listed:
     """Search the held-out items of a part by the chain that is fitted for this direction.
 
@@ -213,7 +231,9 @@ def reordered(
     Args:
         some: which of the held-out items are asked for.
         documents: ids and vectors of what is searched instead of the held-out items.
+        items: where these documents are; None: the collection.
     """
+    check_scorers(rank, collection.sides(), asking, asked)
     rows = held_out(collection, part)
     if some is None:
         some = np.linspace(0, len(rows) - 1, min(MOST_ASKED, len(rows))).astype(np.int64)
@@ -227,8 +247,10 @@ def reordered(
     order = np.argsort(ids)
     for these in folds:
         others = unseen if len(folds) == 1 else np.delete(rows, some[these])
-        chain = Chain(rank).fit(*_banks(collection, encode, rank, others, asking, asked))
-        hits = chain.search(q[these], k, ids, own=some[these] if collection.sides().same_space else None)
+        reading = Reading.of(collection, rows[some[these]], asking, asked, items)
+        chain = Chain(rank).fit(*_banks(collection, encode, rank, others, asking, asked), searched=(ids, reading))
+        own = some[these] if collection.sides().same_space else None
+        hits = chain.search(q[these], k, ids, own=own, reading=reading)
         found[these] = np.where(hits.ids == "", -1, order[np.searchsorted(ids, hits.ids, sorter=order) % len(ids)])
         scores[these] = hits.scores
     return Listed(some, found, scores)

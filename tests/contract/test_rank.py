@@ -8,10 +8,13 @@ import pytest
 from tellapart.contract import rank as contract
 from tellapart.core.hits import Hits
 from tellapart.core.parts import card_of, cards, make
+from tellapart.parts.rank.anncur import Anncur
 from tellapart.parts.rank.cosine_adapter import CosineAdapter
 from tellapart.parts.rank.inverted_softmax import InvertedSoftmax
+from tellapart.parts.rank.rerank import Rerank
 
 INVERTED, ADAPTER = card_of("rank", "inverted-softmax"), card_of("rank", "cosine-adapter")
+ANNCUR = card_of("rank", "anncur")
 
 
 class DropsOne(InvertedSoftmax):
@@ -118,6 +121,20 @@ class Shuffles(CosineAdapter):
         return Hits.sorted(out.ids, scores, calls=out.calls)
 
 
+class FindsAll(Anncur):
+    def rank(self, queries, hits, vectors, *, scoring=None):
+        if scoring is not None:
+            scoring.there = lambda row, ids: np.ones(len(ids), bool)
+        return super().rank(queries, hits, vectors, scoring=scoring)
+
+
+class FindsNothingNew(Anncur):
+    def rank(self, queries, hits, vectors, *, scoring=None):
+        out = super().rank(queries, hits, vectors, scoring=scoring)
+        worst = Hits(hits.ids[:, -1:], np.where(hits.ids[:, -1:] == "", -np.inf, 0).astype(np.float32))
+        return Hits(worst.ids, worst.scores - 9, out.calls)
+
+
 WRONG = [
     (INVERTED, "check_ids", DropsOne),
     (INVERTED, "check_ids", RepeatsOne),
@@ -135,6 +152,8 @@ WRONG = [
     (INVERTED, "check_bad_input", TakesHoles),
     (ADAPTER, "check_pairs_needed", NeedsNoPairs),
     (ADAPTER, "check_monotone", Shuffles),
+    (ANNCUR, "check_there", FindsAll),
+    (ANNCUR, "check_there", FindsNothingNew),
 ]
 
 
@@ -152,13 +171,16 @@ def test_a_wrong_part_is_found(card, check, wrong):
 
 
 def test_every_check_has_a_wrong_part():
-    every = {c.__name__ for card in (INVERTED, ADAPTER) for c in contract.checks(card)}
+    every = {c.__name__ for card in (INVERTED, ADAPTER, ANNCUR) for c in contract.checks(card)}
     assert every == {check for _, check, _ in WRONG}
 
 
+class CallsForNothing(Rerank):
+    def rank(self, queries, hits, vectors, *, scoring=None):
+        out = super().rank(queries, hits, vectors, scoring=scoring)
+        return Hits(out.ids, out.scores, hits.calls)
+
+
 def test_a_part_with_a_scorer_must_count():
-    card = card_of("rank", "inverted-softmax")
-    counting = contract.Checks(card)
-    counting.scorer = True
     with pytest.raises(AssertionError, match="count"):
-        counting.check_calls(InvertedSoftmax)
+        contract.Checks(card_of("rank", "rerank")).check_calls(CallsForNothing)

@@ -206,10 +206,10 @@ def audit(
     return report
 
 
-class _Held(Mapping[str, np.ndarray]):
+class _Held(Mapping[str, Any]):
     """The vectors of a run by the names that audits know; each is computed when it is asked for."""
 
-    NAMES = ("query", "document", "image", "text", "other", "pixels")
+    NAMES = ("query", "document", "image", "text", "other", "pixels", "encoder")
 
     def __init__(self, run: Run, other: str) -> None:
         self.run = run
@@ -228,11 +228,17 @@ class _Held(Mapping[str, np.ndarray]):
             return True
         if name == "other":
             return bool(self.other)
+        if name == "encoder":
+            return {self.sides.query.modality, self.sides.document.modality} == {"text"}
         return name in self.side_of or (name == "pixels" and "image" in self.side_of)
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Any:
         if name not in self:
             raise KeyError(name)
+        if name == "encoder":
+            from tellapart.engine.reading import Reader
+
+            return Reader(self.run.model.encoders["text"], self.run.model)
         if name in SIDES:
             return np.asarray(self.run.features[name])
         if name in self.side_of:

@@ -5,12 +5,15 @@
 `vectors` maps a name to an array with a row for each item of the collection. A part takes the names it knows: `query`
 and `document` (frozen features of both sides), `image` (vectors of the encoder under audit), `other` (of a second
 encoder), `pixels` ([n, h, w] or [n, h, w, 3]), `text` (vectors in the space of `image`). The traits of its card name
-those that it cannot do without.
+those that it cannot do without. With the trait `encoder` the mapping also holds `encoder`, which encodes texts that the
+part makes: `query(texts)` and `document(texts)` give [n, d], and `cut` counts the texts that were longer than it reads.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +45,7 @@ def world(seed: int, n: int = 240) -> tuple[dict[str, np.ndarray], Collection]:
     collection = Collection.of({
         "id": [f"i{i:04d}" for i in range(n)],
         "label": [f"kind {t}" for t in rng.integers(0, 3, n)],
+        "text": [" ".join(f"w{w}" for w in row) for row in np.random.default_rng(seed).integers(0, 99, (n, 9))],
         "group": group,
         "split": ["test" if g % 3 == 0 else "train" for g in group],
     })  # fmt: skip
@@ -132,10 +136,69 @@ class Checks:
             must_refuse(what, call)
 
 
+class BagOfWords:
+    """An encoder for the checks: a text is the sum of a fixed draw for each of its first words."""
+
+    reads = 200
+
+    def __init__(self) -> None:
+        self.cut = 0
+
+    def query(self, texts: list[str]) -> np.ndarray:
+        self.cut += sum(len(text.split()) > self.reads for text in texts)
+        z = np.zeros((len(texts), 32), np.float32)
+        for row, text in enumerate(texts):
+            for word in text.split()[: self.reads]:
+                z[row] += np.random.default_rng(zlib.crc32(word.encode())).normal(size=32)
+        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-9)
+
+    document = query
+
+
+def with_encoder(check: Check) -> Check:
+    """A check, for a part that is given an encoder of texts as well."""
+
+    @functools.wraps(check)
+    def checked(build: Build) -> None:
+        def made(**options: Any) -> Callable[..., Any]:
+            audit = build(**options)
+            return lambda vectors, *a, **k: audit({**vectors, "encoder": BagOfWords()}, *a, **k)
+
+        check(made)
+
+    return checked
+
+
+def check_encoder(build: Build) -> None:
+    """No encoder, and one whose vectors cannot be used, is refused in words."""
+    vectors, collection = world(7)
+
+    class Holed(BagOfWords):
+        def query(self, texts: list[str]) -> np.ndarray:
+            z = super().query(texts)
+            z[0] = np.nan
+            return z
+
+        document = query
+
+    class Fewer(BagOfWords):
+        def query(self, texts: list[str]) -> np.ndarray:
+            return super().query(texts[1:])
+
+        document = query
+
+    must_refuse("no encoder", lambda: build()(vectors, collection, seed=0))
+    for wrong in (Holed, Fewer):
+        must_refuse(wrong.__name__, lambda w=wrong: build()({**vectors, "encoder": w()}, collection, seed=0))
+
+
 def checks(card: Card) -> list[Check]:
     """The checks that apply to a part."""
     bound = Checks(card)
-    return [
+    every: list[Check] = [
         bound.check_figures, bound.check_examples, bound.check_seed, bound.check_global_draws,
-        bound.check_input_unchanged, bound.check_few_items, bound.check_bad_input,
+        bound.check_input_unchanged, bound.check_few_items,
     ]  # fmt: skip
+    if "encoder" in card.traits:
+        return [*map(with_encoder, every), check_encoder]
+    return [*every, bound.check_bad_input]

@@ -91,6 +91,31 @@ WRONG = [
 ]
 
 
+def without_an_encoder(vectors, collection, *, seed=0):
+    given = vectors.get("encoder") or contract.BagOfWords()
+    return make("audit", "longembed")({"encoder": given}, collection, seed=seed)
+
+
+def mends_vectors(vectors, collection, *, seed=0):
+    class Mended:
+        cut = 0
+
+        def query(self, texts):
+            return np.resize(np.nan_to_num(vectors["encoder"].query(texts)), (len(texts), 32))
+
+        document = query
+
+    given = Mended() if "encoder" in vectors else None
+    return make("audit", "longembed")({"encoder": given}, collection, seed=seed)
+
+
+@pytest.mark.parametrize("wrong", [without_an_encoder, mends_vectors])
+def test_a_wrong_part_that_encodes_is_found(wrong):
+    by_name = {c.__name__: c for c in contract.checks(card_of("audit", "longembed"))}
+    with pytest.raises(AssertionError):
+        by_name["check_encoder"](lambda **options: functools.partial(wrong, **options))
+
+
 @pytest.mark.parametrize("name", sorted(cards("audit")))
 def test_parts_hold_the_contract(name):
     for check in contract.checks(card_of("audit", name)):

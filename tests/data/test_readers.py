@@ -235,6 +235,21 @@ def test_beir_keeps_several_relevant_documents(tmp_path):
     assert whole.values("title")[0] == "title 0" and {*found.values("document_id")} <= {*whole.ids}
 
 
+def test_a_folder_of_longembed_is_read_as_one_of_beir(tmp_path):
+    texts = {
+        "corpus": [{"doc_id": f"d{i}", "text": f"long text {i}", "context_length": 256} for i in range(4)],
+        "queries": [{"qid": f"q{i}", "text": f"query {i}", "doc_id": f"d{i}"} for i in range(3)],
+        "qrels": [{"qid": "q0", "doc_id": "d0"}, {"qid": "q1", "doc_id": "d3"}, {"qid": "q2"}],
+    }
+    for name, rows in texts.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = read(tmp_path)
+    assert found.ids.tolist() == ["q0/d0", "q1/d3"] and found.values("anchor") == ["query 0", "query 1"]
+    assert found.values("positive") == ["long text 0", "long text 3"] and found.sides().target == "target"
+    assert "write qid and doc_id" in " ".join(reasons(found).values())
+    assert documents(tmp_path).ids.tolist() == [f"d{i}" for i in range(4)]
+
+
 def test_only_a_format_that_keeps_documents_apart_has_them(pictures):
     assert documents(pictures) is None and documents("openmoji") is None and documents(pictures / "nothing") is None
 

@@ -1,4 +1,8 @@
-"""A BEIR folder: corpus.jsonl, queries.jsonl and qrels/*.tsv. Several relevant documents of one query stay several."""
+"""A BEIR folder: corpus.jsonl, queries.jsonl and qrels/*.tsv. Several relevant documents of one query stay several.
+
+Also a folder of LongEmbed: corpus.jsonl (doc_id, text), queries.jsonl (qid, text) and qrels.jsonl (qid, doc_id), where
+all documents are searched, of whatever context length.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +24,17 @@ ORDER = 20
 PAIRS = 4096
 ADVICE = (
     "A BEIR folder holds corpus.jsonl, queries.jsonl (fields _id and text) "
-    "and qrels/test.tsv (query-id, corpus-id, score)."
+    "and qrels/test.tsv (query-id, corpus-id, score), one of LongEmbed qrels.jsonl (qid, doc_id)."
 )
 
 
 def accepts(path: Path) -> bool:
-    """A folder with corpus.jsonl, queries.jsonl and a folder qrels."""
+    """A folder with corpus.jsonl, queries.jsonl, and a folder qrels or qrels.jsonl."""
     return (
         path.is_dir()
         and _file(path, "corpus") is not None
         and _file(path, "queries") is not None
-        and (path / "qrels").is_dir()
+        and ((path / "qrels").is_dir() or _file(path, "qrels") is not None)
     )
 
 
@@ -51,7 +55,8 @@ def read(
     if columns:
         raise DataError("a BEIR folder has fixed fields; columns= is for tables")
     problems = Problems()
-    judged = list(_judgements(path / "qrels", problems))
+    tables = (path / "qrels").is_dir()
+    judged = list(_judgements(path / "qrels", problems) if tables else _judged_lines(path, problems))
     queries, _ = _texts(path, "queries", {q for q, _, _, _, _ in judged}, problems, progress)
     corpus, total = _texts(path, "corpus", {d for _, d, _, _, _ in judged}, problems, progress)
     made = collect(
@@ -77,7 +82,7 @@ def documents(path: Path, *, cache: Path | None = None, progress: Progress | Non
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     title = row.get("title")
-    return {"id": _key(row.get("_id")), "text": _joined(row), "title": title if isinstance(title, str) else None}
+    return {"id": _named(row, "doc_id"), "text": _joined(row), "title": title if isinstance(title, str) else None}
 
 
 def _pairs(
@@ -121,6 +126,19 @@ def _judgements(folder: Path, problems: Problems) -> Iterator[tuple[str, str, fl
                 yield query, document, grade, split if all(splits) else "", place
 
 
+def _judged_lines(path: Path, problems: Problems) -> Iterator[tuple[str, str, float, str, str]]:
+    """Judgements of LongEmbed, a record each."""
+    file = _file(path, "qrels")
+    assert file is not None
+    for block in jsonl.blocks(file, problems):
+        for place, row in block:
+            query, document = _key(row.get("qid")), _key(row.get("doc_id"))
+            if query and document:
+                yield query, document, 1.0, "", place
+            else:
+                problems.add("", place, "not a judgement: write qid and doc_id")
+
+
 def _texts(
     path: Path, name: str, wanted: set[str], problems: Problems, progress: Progress | None
 ) -> tuple[dict[str, str], int]:
@@ -131,7 +149,7 @@ def _texts(
     total = 0
     for block in jsonl.blocks(file, problems):
         for place, row in block:
-            id_ = _key(row.get("_id"))
+            id_ = _named(row, "qid" if name == "queries" else "doc_id")
             if not id_:
                 problems.add("", place, "a record without _id")
                 continue
@@ -145,6 +163,11 @@ def _texts(
 
 def _joined(row: dict[str, Any]) -> str:
     return " ".join(v.strip() for v in (row.get("title"), row.get("text")) if isinstance(v, str) and v.strip())
+
+
+def _named(row: dict[str, Any], other: str) -> str:
+    """The id of a record of BEIR, or of LongEmbed."""
+    return _key(row.get("_id", row.get(other)))
 
 
 def _key(value: Any) -> str:

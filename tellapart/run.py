@@ -17,7 +17,6 @@ import numpy as np
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.files import cache_home, write_atomically
-from tellapart.core.hits import Hits
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
 from tellapart.core.version import VERSION
@@ -43,8 +42,7 @@ LATEST = Path("runs/latest")
 UNTRAINED = "untrained"
 SHOWN = 12
 FOUND = 6
-CALIBRATION, REGIONS = "calibration.json", "regions"
-ANSWERED = 0.95
+REGIONS = "regions"
 COMPARED = 64
 
 
@@ -347,6 +345,8 @@ def _kept(
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
     from tellapart.engine import fulltext, sparse, tokens, weighing
+    from tellapart.engine.calibrating import FILE as CALIBRATION_FILE
+    from tellapart.engine.calibrating import keep_calibration
     from tellapart.engine.composed import composing
     from tellapart.engine.corpus import SIDE, open_corpus
     from tellapart.engine.indexing import build
@@ -360,7 +360,7 @@ def _kept(
     rows = np.arange(len(collection))
     # what a run before this one left would speak of other scores
     drop(out / FOLDER)
-    (out / "model" / CALIBRATION).unlink(missing_ok=True)
+    (out / "model" / CALIBRATION_FILE).unlink(missing_ok=True)
     model = keep(collection.sides(), recipe, outcome.fitted, out / "model")
     if recipe.tune in ("lora", "full"):
         vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages, encoders=model.encoders)
@@ -397,9 +397,9 @@ def _kept(
     chain = None
     if recipe.rank:
         with stages.stage(f"fit {recipe.rank}"):
-            chain = fit_chain(collection, encode, recipe.rank)
+            chain = fit_chain(collection, encode, recipe.rank, documents=documents)
             chain.save(out / FOLDER, model=out / "model")
-    blocks: list[Any] = [*built.blocks, *_calibrated(collection, encode, chain, out)]
+    blocks: list[Any] = [*built.blocks, *keep_calibration(collection, encode, chain, index, out)]
     return [*blocks, *_ranks(collection, chain), _searches(collection, documents, encode, index, chain)]
 
 
@@ -416,61 +416,15 @@ def _ranks(collection: Collection, chain: Chain | None) -> list[Text]:
     return [Text(text)]
 
 
-def _calibrated(collection: Collection, encode: Encode, chain: Chain | None, out: Path) -> list[Text]:
-    """Fit, on the validation part, what a score means and from which on there is an answer at all."""
-    from tellapart.engine import calibrate
-    from tellapart.engine.trial import held_out, reordered
-
-    rows = held_out(collection, "validation")
-    sides = collection.sides()
-    if len(rows) < 20:
-        return [Text("too few validation items to say what a score means: scores are shown as they are")]
-    target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
-    match = (target[:, None] == target) & (target >= 0)[:, None]
-    if sides.same_space:
-        np.fill_diagonal(match, False)
-    if chain is None:
-        sim = encode("query", rows) @ encode("document", rows).T
-        asked = ~np.eye(len(rows), dtype=bool) if sides.same_space else np.ones_like(match)
-        scores, matches = sim[asked], match[asked]
-    else:
-        given = reordered(collection, encode, chain.spec, part="validation")
-        query, place = np.nonzero(given.found >= 0)
-        scores, match = given.scores[query, place], match[given.asked]
-        matches = match[query, given.found[query, place]]
-    if not matches.any() or matches.all():
-        return [Text("the validation part has no matches to fit the meaning of a score on")]
-    found = calibrate.fit(scores, matches)
-    lowest = calibrate.threshold(scores, matches, recall=ANSWERED)
-    written = {"calibration": found.to_dict(), "threshold": lowest.to_dict()}
-    written |= {"rank": chain.spec} if chain else {}
-    write_atomically(out / "model" / CALIBRATION, json.dumps(written, indent=2).encode())
-    if chain is not None and chain.cuts:
-        left = f"{matches.sum() / match.sum():.0%} of the matching validation pairs are left"
-        return [Text(f'What {chain.spec} cuts off counts as "nothing here": {left}.')]
-    return [
-        Text(
-            f'Below a {"score" if chain else "similarity"} of {lowest.value:.2f} the answer is "nothing here": '
-            f"{ANSWERED:.0%} of the matching validation pairs score higher."
-        )
-    ]
-
-
 def _searches(
     collection: Collection, documents: Collection, encode: Encode, index: Any, chain: Chain | None
 ) -> Examples:
-    from tellapart.engine.reorder import POOL
+    from tellapart.engine.calibrating import searched_as_served
     from tellapart.engine.trial import held_out
 
     rows = held_out(collection, "test")
     rows = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)]
-    q = encode("query", rows)
-    hits = index.search(q, POOL if chain else FOUND + 1)
-    if collection.sides().same_space:
-        itself = hits.ids == collection.ids[rows].astype(str)[:, None]
-        hits = Hits.sorted(hits.ids, np.where(itself, -np.inf, hits.scores))
-    if chain is not None:
-        hits = chain.rank(q, hits, lambda ids: index.vectors(ids.tolist()))
+    hits = searched_as_served(collection, encode, index, chain, rows, FOUND)
     examples = []
     column = collection.sides().query.column
     asked = collection.values(column) if collection.sides().query.modality == "text" else collection.ids

@@ -18,11 +18,13 @@ from tellapart.core.parts import card_of, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.engine import intervals, versions
+from tellapart.engine.calibrating import ANSWERED
+from tellapart.engine.calibrating import FILE as CALIBRATION
 from tellapart.engine.indexing import FILE as INDEX_FILE
 from tellapart.engine.indexing import build, open_index
 from tellapart.engine.model import Model
 from tellapart.engine.spaces import METRICS, SHARES, Both, Known, fitted, held, suits
-from tellapart.run import ANSWERED, CALIBRATION, LATEST, write_report
+from tellapart.run import LATEST, write_report
 from tellapart.runs import Run, embedded
 
 TRIED = ("ridge", "procrustes", "relative-representations", "xbt")

@@ -152,11 +152,10 @@ def clients(port: int, key: str, shares: list[list[int]], sink) -> None:
     sink.put((list(chain(*seconds)), wrong))
 
 
-def over_http(port: int, key: str, numbers: np.ndarray, context) -> tuple[list[float], list[str], float]:
-    """Seconds of each request, what went wrong, and seconds in all."""
+def over_http(port: int, key: str, numbers: np.ndarray, context) -> tuple[list[float], list[str]]:
+    """Seconds of each request, and what went wrong."""
     shares = [part.tolist() for part in np.array_split(numbers, CLIENTS)]
     sink = context.Queue()
-    begun = time.perf_counter()
     each = CLIENTS // CLIENT_PROCESSES
     processes = [
         context.Process(target=clients, args=(port, key, shares[i : i + each], sink)) for i in range(0, CLIENTS, each)
@@ -166,23 +165,22 @@ def over_http(port: int, key: str, numbers: np.ndarray, context) -> tuple[list[f
     found = [sink.get(timeout=600) for _ in processes]
     for process in processes:
         process.join()
-    took = time.perf_counter() - begun
-    return list(chain(*(f[0] for f in found))), list(chain(*(f[1] for f in found))), took
+    return list(chain(*(f[0] for f in found))), list(chain(*(f[1] for f in found)))
 
 
 def bare(index, queries: np.ndarray, numbers: np.ndarray, threads: int) -> list[float]:
-    """Seconds of each call of the index from so many threads at once."""
+    """Seconds of each call of the index from so many threads at once, which begin and end together."""
     seconds: list[list[float]] = [[] for _ in range(threads)]
+    left, together = iter(numbers.tolist()), threading.Barrier(threads)
 
-    def one(mine: np.ndarray, times: list[float]) -> None:
-        for number in mine:
+    def one(times: list[float]) -> None:
+        together.wait()
+        for number in left:
             begun = time.perf_counter()
             index.search(queries[number : number + 1], K)
             times.append(time.perf_counter() - begun)
 
-    running = [
-        threading.Thread(target=one, args=pair) for pair in zip(np.array_split(numbers, threads), seconds, strict=True)
-    ]
+    running = [threading.Thread(target=one, args=(times,)) for times in seconds]
     for thread in running:
         thread.start()
     for thread in running:
@@ -258,7 +256,13 @@ def measure(folder: Path, given: argparse.Namespace, context) -> dict:
 
     run = folder / "run"
     run.mkdir()
+    begun = time.perf_counter()
+
+    def tell(what: str) -> None:
+        print(f"{time.perf_counter() - begun:6.1f} s  {what}", file=sys.stderr, flush=True)
+
     recall = make_run(run, given.items, given.index, given.cache)
+    tell("the index is built")
     key = new_key(folder / "keys.toml", "bench", "admin")
     rates = make_file(folder / "rates")
     with socket.socket() as free:
@@ -270,9 +274,10 @@ def measure(folder: Path, given: argparse.Namespace, context) -> dict:
     server = subprocess.Popen([sys.executable, __file__, "--serve", *told])
     try:
         wait_for(port)
+        tell("the server is ready")
         index, queries = open_index(run / "index"), np.load(run / "queries.npy")
         rng = np.random.default_rng(0)
-        http, alone, at_once, wrong, seconds, writes, failed = [], [], [], [], 0.0, 0, []
+        http, alone, at_once, wrong, writes, failed = [], [], [], [], 0, []
         for turn in range(TURNS + 1):
             # the first turn is not counted: it warms both
             count = given.requests // TURNS if turn else max(200, given.requests // 100)
@@ -280,10 +285,11 @@ def measure(folder: Path, given: argparse.Namespace, context) -> dict:
             some = numbers[: max(CLIENTS, count // 10)]
             ones, together = bare(index, queries, some[: len(some) // 4], 1), bare(index, queries, some, CLIENTS)
             with Writer(port, key) if given.writes else contextlib.nullcontext() as writer:
-                times, bad, took = over_http(port, key, numbers, context)
+                times, bad = over_http(port, key, numbers, context)
+            tell(f"turn {turn} of {TURNS}: {count} requests")
             if turn:
                 http, alone, at_once = http + times, alone + ones, at_once + together
-                wrong, seconds = wrong + bad, seconds + took
+                wrong = wrong + bad
                 if writer is not None:
                     writes, failed = writes + writer.done, failed + writer.wrong
     finally:
@@ -293,7 +299,7 @@ def measure(folder: Path, given: argparse.Namespace, context) -> dict:
         "items": given.items, "dimensions": int(queries.shape[1]), "index": given.index, "recall@10": round(recall, 4),
         "clients": CLIENTS, "server_processes": given.processes, "requests": len(http), "errors": len(wrong),
         "first_errors": wrong[:5], "writes": writes, "failed_writes": len(failed), "first_failed_writes": failed[:5],
-        "requests_a_second": round(len(http) / seconds, 1),
+        "requests_a_second": round(CLIENTS / statistics.fmean(http), 1),
         "http": percentiles(http),
         "bare_16_at_once": percentiles(at_once), "bare_alone": percentiles(alone),
         "p50_http / mean_bare_16_at_once": round(statistics.median(http) / statistics.fmean(at_once), 3),

@@ -16,24 +16,29 @@ class Reader:
     Args:
         encoder: a part of texts; where it counts what it cuts, in `truncated_`.
         model: whose sides both hold texts.
+        several: give all vectors of a text, as `encode_tokens` has them.
     """
 
-    def __init__(self, encoder: Any, model: Any = None) -> None:
-        self.encoder, self.model = encoder, model
+    def __init__(self, encoder: Any, model: Any = None, *, several: bool = False) -> None:
+        self.encoder, self.model, self.several = encoder, model, several
 
     @property
     def cut(self) -> int:
         """How many texts were longer than the encoder reads, so far."""
         return int(getattr(self.encoder, "truncated_", 0))
 
-    def query(self, texts: Sequence[str]) -> np.ndarray:
-        """[n, d] float32 unit vectors of what is searched with."""
+    def query(self, texts: Sequence[str]) -> Any:
+        """[n, d] float32 unit vectors of what is searched with; a list of [t, d] where there are several a text."""
         return self._of("query", texts)
 
-    def document(self, texts: Sequence[str]) -> np.ndarray:
-        """[n, d] float32 unit vectors of what is searched."""
+    def document(self, texts: Sequence[str]) -> Any:
+        """The same of what is searched."""
         return self._of("document", texts)
 
-    def _of(self, side: str, texts: Sequence[str]) -> np.ndarray:
-        features = self.encoder.encode(list(texts))
+    def _of(self, side: str, texts: Sequence[str]) -> Any:
+        if self.several:
+            return [self._unit(side, rows) for rows in self.encoder.encode_tokens(list(texts))]
+        return self._unit(side, self.encoder.encode(list(texts)))
+
+    def _unit(self, side: str, features: np.ndarray) -> np.ndarray:
         return np.asarray(self.model.project(side, features) if self.model else unit_rows(features))

@@ -54,8 +54,8 @@ def longembed(
     Relations: `grouped-positions`, `recurrent-positions`, `interpolated-positions` and `parallel-windows` read longer.
 
     Args:
-        vectors: `encoder` gives `query(texts)` and `document(texts)`, [n, d] unit vectors, and counts in `cut` the
-            texts that were longer than it reads.
+        vectors: `encoder` gives `query(texts)` and `document(texts)`, [n, d] unit vectors or a list of [t, d] (then
+            they are compared by MaxSim), and counts in `cut` the texts that were longer than it reads.
         collection: a column of texts to put together.
         column: which; empty: the first of those that hold texts.
 
@@ -73,9 +73,9 @@ def longembed(
     for row in range(lengths):
         length = shortest * 2**row
         made, asked, before = *_made(words, length, depths, texts, rng), int(encoder.cut)
-        q, k = (_checked(z, len(made)) for z in (encoder.query(asked), encoder.document(made)))
+        q, k = encoder.query(asked), encoder.document(made)
         cut = int(encoder.cut) - before
-        found[row] = _first(q @ k.T)
+        found[row] = _first(_scores(q, k, len(made)))
         ends = redraw.interval(redraw.mean(found[row]), np.arange(len(made)), seed=seed)
         report.add(Figure(f"found first, {length} words", float(found[row].mean()), *ends, count=len(made)))
         if cut:
@@ -119,6 +119,15 @@ def _words(collection: Collection, column: str, rng: np.random.Generator) -> np.
     if len(words) < _FEWEST_WORDS:
         raise DataError(f"the column {able[0]} holds {len(words)} words: at least {_FEWEST_WORDS} are needed")
     return np.asarray(words, dtype=object)
+
+
+def _scores(q: Any, k: Any, count: int) -> np.ndarray:
+    """[n, n] cosines, or MaxSim where both are lists of several vectors a text."""
+    if not isinstance(k, list):
+        return _checked(q, count) @ _checked(k, count).T
+    if len(q) != count or len(k) != count:
+        raise DataError(f"the encoder must give {count} matrices of vectors, not {len(q)} and {len(k)}")
+    return np.asarray([[(_checked(a, len(a)) @ _checked(b, len(b)).T).max(1).mean() for b in k] for a in q])
 
 
 def _checked(z: Any, count: int) -> np.ndarray:

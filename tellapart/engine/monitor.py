@@ -133,6 +133,17 @@ class Monitor:
         self._counts, self._since = [0] * (BINS + 1), time.time()
         self._lock, self._unsaved, self._saved = threading.Lock(), 0, time.monotonic()
 
+    @staticmethod
+    def of(run: str | Path) -> Monitor | None:
+        """Of a run folder; None where it does not say how held-out queries score."""
+        expected = expected_of(run)
+        return None if expected is None else Monitor(run, expected)
+
+    def shift(self) -> float:
+        """`shift` of what all processes counted; 0 before there are enough queries."""
+        counts = self.counts()
+        return shift(self.expected.counts, counts) if sum(counts) >= FEWEST else 0.0
+
     def add(self, best: float | None) -> None:
         """A query of the kind that is calibrated was answered; None: nothing is here."""
         place = BINS if best is None else int(np.searchsorted(self.expected.edges, best, side="right"))

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from tellapart.core.version import VERSION
+from tellapart.engine.monitor import Monitor
 from tellapart.server.access import Access, Door
 from tellapart.server.guard import Guard
 from tellapart.server.keys import Keys
@@ -62,7 +63,9 @@ def create_app(
     service.live.folding = True
     workers, metrics, readiness, rates = Workers(time_limit), Metrics(), Readiness(service), Rates(rates_file)
 
+    monitor = Monitor.of(service.folder)
     metrics.lag = service.live.behind
+    metrics.shift = monitor.shift if monitor is not None else None
 
     async def tell_on() -> None:
         while True:
@@ -78,6 +81,8 @@ def create_app(
         telling.cancel()
         await asyncio.wait((telling, warming), timeout=TOLD_EVERY)
         workers.close()
+        if monitor is not None:
+            await asyncio.to_thread(monitor.save)
         await asyncio.to_thread(service.live.close)
 
     app = FastAPI(
@@ -96,10 +101,10 @@ def create_app(
     app.add_middleware(Guard)
     app.add_middleware(Observer, metrics=metrics)
     add_errors(app)
-    search.add(app, service, workers, metrics)
+    search.add(app, service, workers, metrics, monitor)
     items.add(app, service, workers)
     changes.add(app, service, workers)
     pairs.add(app, service, workers)
-    state.add(app, service, workers, readiness, metrics, access)
+    state.add(app, service, workers, readiness, metrics, access, monitor)
     page.add(app)
     return app

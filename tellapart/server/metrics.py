@@ -25,6 +25,7 @@ class Metrics:
 
     Attributes:
         lag: what tells how many writes of the journal this process has not seen yet, where something is written.
+        shift: what tells how far the scores of queries are from those of held-out ones, where that is known.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Metrics:
             ("items", "tellapart_index_items", "Items that can be found", "livemax"),
             ("behind", "tellapart_journal_lag", "Writes that a process has not seen yet", "livemax"),
             ("ready", "tellapart_ready", "Whether searches are answered", "livemin"),
+            ("shift", "tellapart_score_shift", "How far scores are from those of held-out queries", "livemax"),
         )
         self._gauges = {
             name: prometheus.Gauge(title, told, registry=registry, multiprocess_mode=mode)
@@ -61,6 +63,7 @@ class Metrics:
         self._by_route: dict[tuple[str, str, int], tuple[Any, Any]] = {}
         self._run = ""
         self.lag: Callable[[], float] | None = None
+        self.shift: Callable[[], float] | None = None
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -83,6 +86,7 @@ class Metrics:
         self._gauges["items"].set(items)
         self._gauges["ready"].set(ready)
         self._gauges["behind"].set(self.lag() if self.lag is not None else 0)
+        self._gauges["shift"].set(self.shift() if self.shift is not None else 0)
         if run != self._run and self._run and not self.shared:
             self._info.remove(VERSION, self._run)
         self._run = run

@@ -382,6 +382,7 @@ class TestSafety:
             "/api/borderline",
             "/api/marks",
             "/api/health",
+            "/api/monitor",
             "/api/ready",
             "/metrics",
         }

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, File, Form, HTTPException, Request, Response, UploadFile
 from pydantic import BaseModel, Field, ValidationError
 
+from tellapart.engine.monitor import Monitor
 from tellapart.server import filters, schema
 from tellapart.server.answers import Results
 from tellapart.server.limits import (
@@ -76,12 +77,22 @@ class Asked(BaseModel):
 SEVERAL = ("like", "unlike", "where")
 
 
-def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics) -> None:
+def watch(monitor: Monitor, found: Results) -> None:
+    """Count an answer of the kind that is calibrated, by what its best hit scores."""
+    if found.nothing_here:
+        monitor.add(None)
+    elif found.results and found.results[0].probability is not None and found.results[0].score is not None:
+        monitor.add(found.results[0].score)
+
+
+def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, monitor: Monitor | None) -> None:
     """Search by words, a picture, examples and filters."""
 
-    def answer(found: Results) -> Response:
+    def answer(found: Results, *, filtered: bool) -> Response:
         # made in the thread that searched, and sent as it is: FastAPI would check and write out a model once more
         metrics.searched(empty=not found.results)
+        if monitor is not None and not filtered:
+            watch(monitor, found)
         return Response(results(service, found).model_dump_json(), media_type="application/json")
 
     @app.get(
@@ -100,7 +111,7 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics) -> N
             found = service.search(
                 asked.words, None, asked.like, asked.unlike, conditions, asked.k, asked.hybrid, asked.sparse
             )
-            return answer(found)
+            return answer(found, filtered=bool(conditions))
 
         return await workers.run(workers.pool, call)
 
@@ -135,6 +146,6 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics) -> N
             found = service.search(
                 asked.words, data, asked.like, asked.unlike, conditions, asked.k, asked.hybrid, asked.sparse
             )
-            return answer(found)
+            return answer(found, filtered=bool(conditions))
 
         return await workers.run(workers.pool, call)

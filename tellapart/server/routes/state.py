@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import FastAPI, HTTPException, Request, Response
 
+from tellapart import render
+from tellapart.engine.monitor import Monitor, monitored
 from tellapart.server import schema
 from tellapart.server.access import Access, Caller
 from tellapart.server.limits import RETRY_AFTER
 from tellapart.server.metrics import Metrics
-from tellapart.server.problems import REFUSED
+from tellapart.server.problems import PROBLEMS, REFUSED
 from tellapart.server.readiness import Readiness
 from tellapart.server.service import Service
 from tellapart.server.workers import Workers
 
 
 def add(
-    app: FastAPI, service: Service, workers: Workers, readiness: Readiness, metrics: Metrics, access: Access
+    app: FastAPI,
+    service: Service,
+    workers: Workers,
+    readiness: Readiness,
+    metrics: Metrics,
+    access: Access,
+    monitor: Monitor | None,
 ) -> None:
     """Health, readiness and metrics."""
 
@@ -52,6 +62,21 @@ def add(
         await tell(service, workers, readiness, metrics)
         text, kind = metrics.text()
         return Response(text, headers={"content-type": kind})
+
+    @app.get(
+        "/api/monitor",
+        response_class=Response,
+        responses={**REFUSED, **PROBLEMS, 200: {"content": {"application/json": {}}, "description": "a report"}},
+        tags=["server"],
+    )
+    async def scores(request: Request) -> Response:
+        """Whether what is asked scores as held-out queries did, for who may see the figures."""
+        caller: Caller = request.state.caller
+        if not (access.open_metrics or caller.local or caller.may("admin")):
+            raise HTTPException(403, "the figures are for this machine, and for keys with the right to admin")
+        if monitor is not None:
+            await asyncio.to_thread(monitor.save)
+        return Response(render.json(await asyncio.to_thread(monitored, service.folder)), media_type="application/json")
 
 
 async def tell(service: Service, workers: Workers, readiness: Readiness, metrics: Metrics) -> None:

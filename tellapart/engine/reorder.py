@@ -106,6 +106,7 @@ class Chain:
         self.cards: tuple[Card, ...] = chain_cards("rank", spec)
         check_chain(self.cards)
         self.dim = 0
+        self.searched: Reading | None = None
 
     def __repr__(self) -> str:
         return f"Chain({self.spec!r})"
@@ -151,6 +152,7 @@ class Chain:
                 given["scoring"] = _scoring(part, reading)
             part.fit(own.queries, **given)
         self.dim = bank.queries.shape[1]
+        self.searched = searched[1] if searched is not None else None
         return self
 
     def rank(self, queries: np.ndarray, hits: Hits, vectors: Vectors, *, reading: Reading | None = None) -> Hits:
@@ -171,6 +173,17 @@ class Chain:
             moved = moved or not monotone
             left = _only(left, found) if "cutoff" in card.traits else replace(left, calls=found.calls)
         return replace(shown, calls=left.calls)
+
+    def reading(self, collection: Collection, rows: np.ndarray) -> Reading | None:
+        """What `rank` needs for the items of a collection at these rows as queries, after `fit` was told `searched`;
+        an item of a single column does not find itself. None where no part asks."""
+        if not self.asks or self.searched is None:
+            return None
+        found = replace(Reading.of(collection, rows, "query", "document"), document=self.searched.document)
+        if not collection.sides().same_space:
+            return found
+        itself = collection.ids[rows].astype(str)
+        return found.only(lambda row, ids: ids != itself[row])
 
     def search(
         self,

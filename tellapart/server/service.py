@@ -16,10 +16,12 @@ from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
 from tellapart.engine.fusion import fused
 from tellapart.engine.reorder import POOL, open_chain
+from tellapart.engine.scorers import Reading
 from tellapart.engine.together import composer_of
 from tellapart.server import filters
 from tellapart.server.answers import Column, Item, Result, Results
 from tellapart.server.asking import Asking
+from tellapart.server.by_items import reading
 from tellapart.server.by_tokens import ByTokens
 from tellapart.server.by_words import FUSED, NO_MODEL, NO_WORDS, WEIGHED, ByWords
 from tellapart.server.limits import TEXT_CHARACTERS, NoSuchItemError, check_examples, check_k, check_query
@@ -168,7 +170,8 @@ class Service:
         hidden = {*like, *unlike}
         alone = self.asking.as_measured(words, image, like, unlike)
         if hybrid and words:
-            return self._fused(at, z, words, k, passing, hidden, alone, notes, sparse)
+            read = self._reading(at, words, image, passing) if alone else None
+            return self._fused(at, z, words, k, passing, hidden, alone, notes, sparse, read)
         if hybrid or sparse:
             notes = (*notes, NO_WORDS)
         if not alone:
@@ -178,10 +181,23 @@ class Service:
         if words and self.by_tokens.index is not None:
             found, told = self.by_tokens.search(words, k, at, passing)
             return Results([Result(i, s) for i, s in found], searched=searched, notes=(*notes, *told))
-        return self._asked_alone(at, z, k, passing, searched, notes)
+        read = self._reading(at, words, image, passing)
+        return self._asked_alone(at, z, k, passing, searched, notes, read)
+
+    def _reading(self, at: Snapshot, words: str, image: bytes | None, passing: Passing | None) -> Reading | None:
+        """The items themselves, for a chain that asks a scorer about them."""
+        asks = self.chain is not None and self.chain.asks
+        return reading(self.asking, at, words, image, passing, self.live.file) if asks else None
 
     def _asked_alone(
-        self, at: Snapshot, z: np.ndarray, k: int, passing: Passing | None, searched: int, notes: tuple[str, ...]
+        self,
+        at: Snapshot,
+        z: np.ndarray,
+        k: int,
+        passing: Passing | None,
+        searched: int,
+        notes: tuple[str, ...],
+        read: Reading | None,
     ) -> Results:
         """The search that the figures of the run are about: through the chain, with probabilities."""
         chain = self.chain
@@ -189,7 +205,7 @@ class Service:
             hits = at.nearest(z[None], k, passing)[0]
         else:
             near = at.nearest(z[None], POOL, passing)
-            hits = chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()))[0][:k]
+            hits = chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()), reading=read)[0][:k]
             if not hits and near[0]:
                 closest = [Result(i, s, None, passes=False) for i, s in near[0][:k]]
                 return Results((), closest, nothing_here=True, searched=searched, notes=notes)
@@ -213,11 +229,12 @@ class Service:
         alone: bool,
         notes: tuple[str, ...],
         sparse: bool,
+        read: Reading | None,
     ) -> Results:
         """The search by vectors, through the chain where it applies, and that by words, as one list."""
         near = at.nearest(z[None], POOL, passing)
         if alone and self.chain is not None:
-            near = self.chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()))
+            near = self.chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()), reading=read)
         allowed = None if passing is None else at.ids_of(passing)
         text = self.by_words.search(words, POOL, allowed, sparse=sparse)
         hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden and i in at]

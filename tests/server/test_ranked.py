@@ -11,6 +11,7 @@ import pytest
 from tellapart.core.errors import DataError
 from tellapart.engine import reorder
 from tellapart.engine.reorder import Bank, Chain
+from tellapart.engine.scorers import Reading
 from tellapart.server import service as service_module
 from tellapart.server.search import search
 
@@ -27,9 +28,12 @@ def fitted(service, spec):
     texts = [service.collection.values("text")[r] for r in rows]
     q = service.model.encode_query(texts)
     k = service.stored(service.collection.ids[rows].tolist())
-    return Chain(spec).fit(
-        Bank(q, k, service.collection.ids[rows].astype(str), np.stack([np.arange(len(rows))] * 2, 1))
-    )
+    ids = service.collection.ids
+    bank = Bank(
+        q, k, ids[rows].astype(str), np.stack([np.arange(len(rows))] * 2, 1),
+        Reading.of(service.collection, rows, "query", "document"),
+    )  # fmt: skip
+    return Chain(spec).fit(bank, searched=(ids.astype(str), bank.reading))
 
 
 @pytest.fixture
@@ -199,3 +203,28 @@ class TestApi:
 
         service = open_with(MOVES)
         assert _plain(service, service.search("red"))["ranked"] == MOVES
+
+
+class TestScorer:
+    def test_a_scorer_is_asked_about_the_items_that_pass(self, open_with):
+        from tellapart.engine import scorers
+
+        seen = []
+
+        def blue(queries, documents):
+            seen.extend(zip(queries, documents, strict=True))
+            return [float(np.asarray(d.convert("RGB"), float)[..., 2].mean()) for d in documents]
+
+        scorers.offer("blueness", blue)
+        try:
+            service = open_with("anncur(scorer='blueness', calls=12, anchors=8)")
+            seen.clear()
+            found = service.search("red orange", where={"form": ["star", "ring"]}, k=5)
+            assert {q for q, _ in seen} == {"red orange"} and len(seen) == 12
+            assert {i.split("-")[1] for i in ids_of(found)} <= {"star", "ring"} and len(found.results) == 5
+            assert [r.score for r in found.results] == sorted((r.score for r in found.results), reverse=True)
+            blues = {i.split("-")[0] for i in ids_of(service.search("red orange", k=3))}
+            assert not blues & {"red", "orange", "yellow", "brown"}, "what the scorer likes comes in from anywhere"
+            assert service.search(like=[ids_of(found)[0]], k=3).ranked == ""
+        finally:
+            scorers._offered.pop("blueness")

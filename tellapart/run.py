@@ -378,7 +378,7 @@ def _kept(
             return np.asarray(model.project("document", np.asarray(corpus.vectors[items])))
         return np.asarray(model.project(side, np.asarray(vectors[side][items])))
 
-    if (composer := composer_of(out)) is not None:
+    if (composer := composer_of(out, of_captions=False)) is not None:
         references = of_column(collection, REFERENCE, lambda rows: model.project("document", vectors[REFERENCE][rows]))
         encode = composing(encode, composer, references)
     documents = collection if corpus is None else corpus.documents

@@ -78,7 +78,7 @@ class Run:
     def vectors(self) -> dict[str, np.ndarray]:
         """[n, dim] unit vectors of the trained space by side; queries as composed, where the run does that."""
         found = {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
-        if (composer := composer_of(self.folder)) is not None:
+        if (composer := composer_of(self.folder, of_captions=False)) is not None:
             found["query"] = composer(self._references(), found["query"])
         return found
 

@@ -1,8 +1,8 @@
 """What every strategy promises: a step gives losses and nothing else, and its memory is parameters and buffers.
 
 `small_run` builds a run over planted features with linear towers, for these checks and for anybody's own. Each check
-takes the runs it is to be made on; strategies of the traits `stages`, `regions`, `texts`, `sides`, `composed`,
-`products`, `labels`, `views` and `negatives` are checked on runs that have some.
+takes the runs it is to be made on; strategies of the traits `stages`, `regions`, `texts`, `captions`, `sides`,
+`composed`, `products`, `labels`, `views` and `negatives` are checked on runs that have some.
 """
 
 from __future__ import annotations
@@ -174,6 +174,20 @@ def composed_run(**given: Any) -> Run:
     keys = Keys(item, torch.from_numpy(asked), torch.from_numpy(asked))
     run.data = TrainData(Features(texts), Features(changed), keys, others=others, extra=extra)
     run.towers["other_image"] = run.towers["document"]
+    return run
+
+
+def caption_run(**given: Any) -> Run:
+    """A `small_run` of two sides whose captions are rewritten: two changes an item, to the items 4 and 8 further on, by
+    words that say how far; one in five has one alone, one in ten none. The first words are those of no change."""
+    run = small_run(**given)
+    n, row = len(run.data), np.arange(len(run.data))
+    x = run.data.query.batch(row, seed=None).numpy()
+    words = np.random.default_rng(15).normal(size=(3, x.shape[1])).astype(np.float32)
+    change, changed = np.stack([row * 0 + 1, row * 0 + 2], 1), np.stack([(row + 4) % n, (row + 8) % n], 1)
+    none = np.stack([row % 10 == 7, row % 5 == 2], 1)
+    extra = {"caption": row // 2, "change": np.where(none, -1, change), "changed": np.where(none, -1, changed)}
+    run.data = replace(run.data, phrase=Features(words), extra={**run.data.extra, **extra})
     return run
 
 
@@ -398,10 +412,12 @@ def checks(card: Card) -> list[Check]:
     ]
     if "composed" in card.traits:
         found[-1:] = [check_composing_learns, check_composing_without_torch]
+    if "captions" in card.traits:
+        found.append(check_composing_without_torch)
     wanted = (
         ("stages", staged_run), ("regions", region_run), ("composed", composed_run), ("sides", sided_run),
         ("products", product_run), ("labels", labelled_run), ("views", viewed_run), ("negatives", negative_run),
-        ("texts", text_run),
+        ("texts", text_run), ("captions", caption_run),
     )  # fmt: skip
     runs = [made for trait, made in wanted if trait in card.traits]
     return (

@@ -63,6 +63,11 @@ class Composer:
         made = np.where(no_r[:, None], t, np.where(no_t[:, None], r, made))
         return (made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
+    @property
+    def of_captions(self) -> bool:
+        """Whether it was learnt of captions: words alone are then a question too, and rows need no reference."""
+        return self.kind in OF_CAPTIONS
+
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
         """`x @ weight.T + bias` of the layer of that name."""
         made: np.ndarray = x @ self.state[f"{name}.weight"].T + self.state[f"{name}.bias"]
@@ -110,4 +115,12 @@ def attention(made: Composer, r: np.ndarray, t: np.ndarray) -> np.ndarray:
     return moved
 
 
-KINDS: dict[str, Callable[[Composer, np.ndarray, np.ndarray], np.ndarray]] = {"gated": gated, "attention": attention}
+def pseudo_word(made: Composer, r: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """`gated` of the reference as a word, `r + V relu(U r + a) + b`, and the other words."""
+    return gated(made, r + made.dense("leave", np.maximum(made.dense("enter", r), 0)), t)
+
+
+KINDS: dict[str, Callable[[Composer, np.ndarray, np.ndarray], np.ndarray]] = {
+    "gated": gated, "attention": attention, "pseudo-word": pseudo_word,
+}  # fmt: skip
+OF_CAPTIONS = frozenset({"pseudo-word"})

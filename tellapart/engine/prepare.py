@@ -16,6 +16,7 @@ from tellapart.core.errors import DataError, PartError
 from tellapart.core.parts import card_of, chain_cards, make, make_chain, parse_spec
 from tellapart.core.progress import Progress, Silence, Stages
 from tellapart.data.graph import EDGES
+from tellapart.engine.captions import with_captions
 from tellapart.engine.compatible import (
     check_links,
     check_together,
@@ -205,6 +206,8 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
     if "texts" in wanted:
         check_together(collection, recipe)
         data = with_terms(data, collection, recipe)
+    if "captions" in wanted:
+        data = with_captions(data, collection, recipe)
     if "regions" in wanted:
         data = with_regions(data, collection, vectors, recipe)
     if "edges" in wanted or ("links" in wanted and EDGES in collection.columns):

@@ -12,6 +12,7 @@ from torch import nn
 
 from tellapart.core.collection import Collection, Sides
 from tellapart.core.report import Table, Text
+from tellapart.engine.captions import learns_from_captions
 from tellapart.engine.composed import composes
 from tellapart.engine.composed import figures as composed_figures
 from tellapart.engine.corpus import Corpus
@@ -73,10 +74,15 @@ def keep_others(
 ) -> list[Table | Text]:
     """Write the further towers of a run beside its model, and tell what all sides together find on the test part.
 
-    Nothing for recipes whose strategy has not the trait `sides`.
+    Nothing for recipes whose strategy has neither the trait `sides` nor `captions`.
     """
     shutil.rmtree(out / FOLDER, ignore_errors=True)
     fitted = outcome.fitted
+    if fitted is not None and learns_from_captions(recipe):
+        (out / FOLDER).mkdir(parents=True)
+        keep_joined(out / FOLDER, "composer", [], fitted.strategy.composer.saved())
+        said = "Words with a picture, or with an item to be like, are read as a change of it; captions taught that"
+        return [Text(f"{said}, and how well is not known: there are no changed pictures to measure it on.")]
     if fitted is None or not learns_from_sides(recipe):
         return []
     if composes(recipe):

@@ -21,6 +21,7 @@ NEEDS = {
     "scores": "a number with every item, in a column `score`",
     "negatives": "texts that are no answer, in columns `negative`, `negative_1` …, or mined ones",
     "regions": "pictures with captions",
+    "captions": "pictures with captions, of which many are alike but for some words",
     "sides": "a further column of pictures, texts or recordings beside the two sides",
     "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
     "edges": "links between the items: a graph",
@@ -31,9 +32,9 @@ INPUTS = {
     "pairs": frozenset({"two-sides"}),
     "pairs of texts": frozenset({"two-sides", "texts"}),
     "pairs and negatives": frozenset({"two-sides", "negatives"}),
-    "pictures with captions": frozenset({"two-sides", "regions"}),
+    "pictures with captions": frozenset({"two-sides", "regions", "captions"}),
     "three columns or more": frozenset({"two-sides", "sides"}),
-    "references, changes, pictures": frozenset({"two-sides", "regions", "sides", "composed"}),
+    "references, changes, pictures": frozenset({"two-sides", "regions", "captions", "sides", "composed"}),
     "nodes and links": frozenset({"two-sides", "edges"}),
 }
 LABELS = {"": frozenset[str](), "labels": frozenset({"labels"}), "numbers": frozenset({"scores"})}
@@ -82,7 +83,7 @@ def has(collection: Collection) -> frozenset[str]:
     if any(name.startswith("negative") for name in columns):
         found.add("negatives")
     if {sides.query.modality, sides.document.modality} == {"text", "image"}:
-        found.add("regions")
+        found |= {"regions", "captions"}
     if not sides.same_space and {sides.query.modality, sides.document.modality} == {"text"}:
         found.add("texts")
     if collection.others():

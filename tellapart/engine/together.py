@@ -90,15 +90,19 @@ def keep_joined(folder: Path, joins: Joins, sides: Sequence[str], composer: Comp
     write_atomically(folder / FILE, held.model_dump_json(indent=2, exclude_none=True).encode())
 
 
-def composer_of(folder: str | Path) -> Composer | None:
+def composer_of(folder: str | Path, *, of_captions: bool = True) -> Composer | None:
     """What joins a reference and a change in words in a run folder; None for a run of another kind.
+
+    Args:
+        of_captions: also one that captions taught, where the run's own queries are captions and have no reference.
 
     Raises:
         TellapartError: files that do not read, or are not those that were written.
     """
     place = Path(folder) / FOLDER
     saved = _read(place / FILE) if (place / FILE).is_file() else None
-    return _composer(place, saved) if saved is not None else None
+    found = _composer(place, saved) if saved is not None else None
+    return None if found is not None and found.of_captions and not of_captions else found
 
 
 class Together:

@@ -33,6 +33,7 @@ class Asking:
         composer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self.model, self.stored, self.composer = model, stored, composer
+        self.changes_alone = composer is not None and not getattr(composer, "of_captions", False)
         sides = {model.sides.query.modality, model.sides.document.modality}
         self.reads: tuple[str, ...] = tuple(m for m in ("text", "image", "series") if m in sides)
         self._reading = threading.Lock()
@@ -56,7 +57,7 @@ class Asking:
             assert away is not None
             notes.append("These are the items least like those you marked; add words or something you like.")
             return -away, tuple(notes)
-        if self.composer is not None and words:
+        if self.composer is not None and words and (self.changes_alone or len(towards) > 1):
             z = self._changed(towards[0], towards[1:], notes)
         else:
             z = unit(np.sum(towards, 0), "what is asked for")
@@ -68,14 +69,14 @@ class Asking:
         """Whether this is the kind of search that the figures of the run are about, and its probabilities."""
         if like or unlike:
             return False
-        if self.composer is not None:
+        if self.changes_alone:
             return bool(words) and bool(image)
         return bool(words) != bool(image) and kind_of(words, image) == self.model.sides.query.modality
 
     @property
     def measured(self) -> str:
         """What is given in such a search."""
-        if self.composer is not None:
+        if self.changes_alone:
             return "a picture with words"
         return f"{KINDS[self.model.sides.query.modality]} alone"
 

@@ -9,6 +9,8 @@ import torch
 
 from tellapart.contract.strategy import (
     batches,
+    caption_run,
+    composed_run,
     labelled_run,
     negative_run,
     product_run,
@@ -24,9 +26,11 @@ from tests.parts.strategy.spawned import by_two
 
 SPECS = (
     "supremix(window=1.0, mixes=4)", "core-tuning(projection=6)", "mcl(clusters=2)", "villa", "villa(regions=2)",
-    "dreamlip", "mgca", "hydra-pairs(hidden=6)", "meow(clusters=4)", "adameow", "symile",
+    "dreamlip", "mgca", "glscl(diversity=1.0, queries=3)", "hydra-pairs(hidden=6)", "meow(clusters=4)", "adameow", "symile",
     "symile(hidden=0.5)", "pairwise(hidden=0.3)", "samestyle-vl", "dbl", 'episodes(shots=1, whole="icnn(k=2)")',
     "whitenedcse(channels=2)", "degla(warmup=0.0, momentum=0.5, image_weight=1.0, text_weight=1.0)",
+    "combiner", "spn4cir", "magiclens(width=8)", "mur-cir(strength=2.0)", "mur-pairs(strength=2.0)", "rtd",
+    "rtd(first=0.7, phi=0.1)", "rtd(first=0.1, phi=0.8)",
 )  # fmt: skip
 NONE = 7.0
 
@@ -42,10 +46,13 @@ def _gradients(spec: str, same_space: bool) -> list[torch.Tensor]:
         "samestyle-vl": product_run,
         "whitenedcse": viewed_run,
         "degla": negative_run,
+        "rtd": caption_run,
     }
-    by_part |= dict.fromkeys(("villa", "dreamlip", "mgca"), region_run)
+    by_part |= dict.fromkeys(("combiner", "spn4cir", "magiclens", "mur-cir"), composed_run)
+    by_part |= dict.fromkeys(("villa", "dreamlip", "mgca", "glscl"), region_run)
     runs = by_part.get(spec.split("(")[0], small_run)
-    sides = {} if runs in (labelled_run, product_run, viewed_run, negative_run) else {"same_space": same_space}
+    alone = (labelled_run, product_run, viewed_run, negative_run, composed_run, caption_run)
+    sides = {} if runs in alone else {"same_space": same_space}
     run = runs(objective="supcon(temperature=0.3)", batch_size=10, **sides)
     part = make("strategy", spec)
     part.begin(run)
@@ -58,6 +65,8 @@ def _gradients(spec: str, same_space: bool) -> list[torch.Tensor]:
         run.step = 3
         part.after(run)
         run.step = 4
+    if spec.startswith(("spn4cir", "mur", "rtd")):
+        run.step = 5
     rows = batches(run)[0].reshape(distributed.world(), -1)[distributed.rank()]
     torch.stack(list(part.step(run, rows).values())).sum().backward()
     parameters = [*run.towers.parameters(), *part.parameters()]

@@ -39,8 +39,9 @@ class MurCir(nn.Module):
     As each vector is whitened, S is near 1 whatever is learnt, and so L_u is the shaken loss times about 0.18.
     Different: objectives see directions, so f' is brought to length 1 and both losses have one temperature; the code
     takes products of vectors as long as they come out, of which f' has about sqrt(d), and so the shaken loss is
-    sharper there. As 0.18 g is soon less than 1 - g, the schedule lets the unshaken loss rule from about a sixth of the
-    steps on; the evidence has the shaking alone beside it. With d of 128 numbers instead of 512 the same noise is twice as large beside its vector.
+    sharper there. With d of 128 numbers instead of 512 the same noise is twice as large beside its vector. As 0.18 g is
+    soon less than 1 - g, the unshaken loss rules from about a sixth of the steps on; the evidence has the shaking alone
+    beside it.
 
     Use it where words leave much open ("in another colour") and the first page counts more than the first answer: the
     paper gains at 50 answers. Options for the module as in `combiner`. Columns: `other_image`, `text`, `image`.

@@ -1,7 +1,7 @@
 """Docstrings to functions by MaxSim: encodings of one vector an item, against comparing every word piece.
 
     python benchmarks/muvera.py --fill            # embed the functions, block by block; goes on where it stopped
-    python benchmarks/muvera.py [--functions 50000] [--queries 200] [--repeats 3] [--cache runs/benchmarks]
+    python benchmarks/muvera.py [--functions 50000] [--queries 100] [--repeats 3] [--cache runs/benchmarks]
 
 Functions of the standard library and of installed packages, cut at 64 word pieces under
 MiniLM (how many are cut is recorded); queries are the first sentences of docstrings at even distances. Exact MaxSim is
@@ -27,7 +27,7 @@ from tellapart.core.parts import make
 from tellapart.data.docstrings import docstrings
 
 K, BLOCK, MAX_TOKENS, ALONE = 10, 1000, 66, 20
-CANDIDATES = (100, 200, 400, 800)
+CANDIDATES = (200, 400, 800, 1600)
 SPECS = {"encodings": "muvera", "mean": "muvera(repetitions=1, k_sim=0, dim_proj=0)"}
 PACKAGES = (
     "python", "numpy", "scipy", "sklearn", "torch", "sympy", "transformers", "pandas", "networkx", "datasets", "ray",
@@ -100,7 +100,7 @@ def timed(search, queries: list[np.ndarray]) -> tuple[np.ndarray, float, float]:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--functions", type=int, default=50_000)
-    asked.add_argument("--queries", type=int, default=200)
+    asked.add_argument("--queries", type=int, default=100)
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--cache", type=Path, default=Path("runs/benchmarks"))
     asked.add_argument("--fill", action="store_true", help="only embed what is not embedded yet")

@@ -97,11 +97,15 @@ def test_the_report_changes_nothing_and_says_what_each_map_finds(made, run):
     assert next(b for b in report.blocks if isinstance(b, Text)).text.startswith(("Compatible", "Not", "No difference"))
 
 
-@pytest.mark.parametrize("part", ["ridge", "relative-representations(anchors=30)"])
-def test_there_is_served_and_back_is_bit_for_bit(made, run, part):
+@pytest.mark.parametrize(
+    ("to", "part"),
+    [("new", "ridge"), ("minilm", "relative-representations(anchors=30)")],
+    ids=["a model", "an encoder"],
+)
+def test_there_is_served_and_back_is_bit_for_bit(made, run, to, part):
     before, stored = tree(run), open_index(run / "index")
     z = stored.vectors(stored.ids.tolist())
-    report = upgrading.upgrade(run, made / "new", part=part, share=1.0, anyway=True)
+    report = upgrading.upgrade(run, made / to if to == "new" else to, part=part, share=1.0, anyway=True)
     converts = part != "ridge"
     index, model = open_index(run / "index"), Model.load(run / "model")
     assert model.aligned is not None and model.dim == (30 if converts else 12)
@@ -164,6 +168,21 @@ def test_backfill_moves_the_index_bit_by_bit(made, run, tmp_path):
     order.write_text("nobody\n")
     with pytest.raises(DataError, match="no line of"):
         upgrading.backfill(run, 3, first=order)
+
+
+def test_documents_apart_from_the_pairs_are_known_by_their_own_ids(made, run):
+    collection = Collection.open(run / "collection")
+    named = [f"d{i}" for i in range(len(collection))]
+    pairs = collection.with_column("document_id", named)
+    pairs.with_column("query_id", [f"q{i}" for i in range(len(pairs))]).save(run / "collection")
+    texts = [*collection.values("positive"), "a document that nobody asked for"]
+    Collection.of({"id": [*named, "more"], "positive": texts}).save(run / "corpus")
+    build("exact", [*named, "more"], Model.load(run / "model").encode_document(texts), run / "index")
+    report = upgrading.upgrade(run, made / "new", part="ridge", share=1.0, anyway=True)
+    assert table(report, "As served").rows[1][1].value > 0.1
+    upgrading.backfill(run, 145)
+    index, model = open_index(run / "index"), Model.load(run / "model")
+    np.testing.assert_allclose(index.vectors(["more"]), model.encode_document(texts[-1:]), atol=1e-5)
 
 
 def test_a_map_that_finds_less_is_not_put_in_place(made, run):

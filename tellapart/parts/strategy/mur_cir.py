@@ -45,7 +45,8 @@ class MurCir(nn.Module):
 
     Use it where words leave much open ("in another colour") and the first page counts more than the first answer: the
     paper gains at 50 answers. Try `decay=0` first: on changed drawings it found more than `combiner`, most of all among
-    ten answers and with few rows, and the schedule took that away. Options for the module as in `combiner`. Columns: `other_image`, `text`, `image`.
+    ten answers and with few rows, and the schedule took that away. Options for the module as in `combiner`. Columns:
+    `other_image`, `text`, `image`.
 
     Args:
         decay: how fast g falls; 0: never. strength: of the shaking; 0: none. length: of the vectors that are shaken.

@@ -18,6 +18,9 @@ from tellapart.core.collection import Collection, modality_of
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
 from tellapart.data.columns import MORE_NEGATIVES, WINDOWS, Roles, looks_like_pictures, roles, split_of
+from tellapart.data.frames import COLUMN as FRAMES
+from tellapart.data.frames import PART as BY_FRAMES
+from tellapart.data.frames import Sheets
 from tellapart.data.images import Header, probe
 from tellapart.data.limits import IMAGE_BYTES, NAME_CHARS, TEXT_CHARS, size_words
 from tellapart.data.paths import below
@@ -93,6 +96,8 @@ def collect(
     """
     problems = problems if problems is not None else Problems()
     dropped = set(drop)
+    blocks = laid = Sheets(blocks, root, columns or {}, problems)
+    columns = {role: column for role, column in (columns or {}).items() if role != FRAMES}
     state: _State | None = None
     spool = Spool(cache)
     done = 0
@@ -120,7 +125,10 @@ def collect(
     if table is None:
         raise DataError(f"{source} holds no items. {advice}")
     table = _typed(table, state, typed)
-    collection = Collection(table, root=root).with_problems(problems.rows())
+    collection = Collection(table, root=root)
+    if laid.column:
+        collection = collection.with_column(FRAMES, collection[FRAMES], by={"part": BY_FRAMES})
+    collection = collection.with_problems(problems.rows())
     return with_about(collection, source=source, notes=_notes(state))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tellapart.core.collection import Collection, Side
 from tellapart.core.errors import PartError
 from tellapart.core.parts import card_of, chain_cards, make, parse_spec, split_chain
+from tellapart.data.frames import framed
 from tellapart.data.graph import EDGES
 from tellapart.data.votes import by_vote
 from tellapart.engine.suitable import check_suitable
@@ -29,6 +30,11 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     _check_altered(collection, recipe)
     check_mates(recipe, collection.sides().same_space)
     _check_regions(collection, recipe)
+    if framed(collection) and recipe.tune != "head":
+        raise PartError(
+            f"tune={recipe.tune} trains an encoder on whole pictures, and these items are several frames each, whose "
+            "frozen vectors are averaged: set tune=head"
+        )
     check_links(collection, recipe)
     check_stages(recipe)
     _check_texts(recipe)

@@ -31,6 +31,7 @@ from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.files import placed
 from tellapart.core.pieces import Remade, done, threads, workers
 from tellapart.core.progress import Progress
+from tellapart.data.frames import framed
 
 ITEMS_A_BLOCK = 512
 ROWS_A_COPY = 16_384
@@ -53,12 +54,16 @@ def embed(
         cache: a folder, which any number of collections, encoders and processes may share.
         progress: called with (items done, items).
 
+    The vector of an item of several frames (`data.frames`) is the mean of theirs, in memory.
+
     Raises:
         DataError: an item is missing, is no text, or cannot be read; the message names it.
         TellapartError: the folder cannot be written, or the disk is full; what was finished stays.
     """
     if not len(collection):
         return np.empty((0, encoder.dim), np.float32)
+    if column == "image" and encoder.modality == "image" and framed(collection):
+        return _means(collection, encoder, cache=cache, progress=progress)
     items = items_of(collection, column, encoder.modality)
     folder = Path(cache) / str(encoder.fingerprint)
     with _in_words(folder):
@@ -74,6 +79,16 @@ def embed(
         if progress is not None:
             progress(len(keys), len(keys))
     return vectors
+
+
+def _means(collection: Collection, encoder: Any, *, cache: str | Path, progress: Progress | None = None) -> np.ndarray:
+    """[n, dim] means of the vectors of the items' frames."""
+    from tellapart.data.regions import counts, crops
+
+    x, count = embed(crops(collection), "image", encoder, cache=cache, progress=progress), counts(collection)
+    mean: np.ndarray = np.add.reduceat(x, np.cumsum(count) - count, axis=0) / count[:, None].astype(np.float32)
+    mean.setflags(write=False)
+    return mean
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from tests.parts.strategy.spawned import by_two
 
 SPECS = (
     "supremix(window=1.0, mixes=4)", "core-tuning(projection=6)", "mcl(clusters=2)", "villa", "villa(regions=2)",
-    "dreamlip", "mgca", "glscl(diversity=1.0, queries=3)", "hydra-pairs(hidden=6)", "meow(clusters=4)", "adameow", "symile",
-    "symile(hidden=0.5)", "pairwise(hidden=0.3)", "samestyle-vl", "dbl", 'episodes(shots=1, whole="icnn(k=2)")',
-    "whitenedcse(channels=2)", "degla(warmup=0.0, momentum=0.5, image_weight=1.0, text_weight=1.0)",
+    "dreamlip", "mgca", "glscl(diversity=1.0, queries=3)", "hydra-pairs(hidden=6)", "meow(clusters=4)", "adameow",
+    "symile", "symile(hidden=0.5)", "pairwise(hidden=0.3)", "samestyle-vl", "dbl",
+    'episodes(shots=1, whole="icnn(k=2)")', "whitenedcse(channels=2)",
+    "degla(warmup=0.0, momentum=0.5, image_weight=1.0, text_weight=1.0)",
     "combiner", "spn4cir", "magiclens(width=8)", "mur-cir(strength=2.0)", "mur-pairs(strength=2.0)", "rtd",
     "rtd(first=0.7, phi=0.1)", "rtd(first=0.1, phi=0.8)",
 )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from tellapart.core.errors import DataError
 
 TOKENS_A_BLOCK = 8192
+NUMBERS_AT_ONCE = 1 << 22
 MOST_DIMENSIONS = 65_536
 Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -81,7 +82,7 @@ class Encodings:
         self._projects = drawn if self.signs.size else None
         self._last = self.final.T.astype(np.float32) / np.float32(np.sqrt(max(len(self.final), 1)))
         every = np.arange(self._buckets)
-        self._every = every[None, :, None]
+        self._every = every[:, None]
         self._apart = np.bitwise_count(every[:, None] ^ every)
 
     def _encode(self, tokens: Sequence[np.ndarray], combine: Combine) -> np.ndarray:
@@ -105,23 +106,29 @@ class Encodings:
             inner = np.broadcast_to(x / np.float32(np.sqrt(repetitions)), (repetitions, *x.shape))
         else:
             inner = (x @ self._projects).reshape(len(x), repetitions, -1).transpose(1, 0, 2)
-        ends = np.cumsum([len(t) for t in tokens])
+        counts = np.asarray([len(t) for t in tokens])
+        starts = np.cumsum(counts) - counts
         whole = np.empty((len(tokens), repetitions * self._buckets * self._inner), np.float32)
-        for row, (end, t) in enumerate(zip(ends, tokens, strict=True)):
-            piece = slice(end - len(t), end)
-            whole[row] = combine(codes[:, None, piece], inner[:, piece]).ravel()
+        for count in np.unique(counts):
+            of_count = np.flatnonzero(counts == count)
+            most = max(1, NUMBERS_AT_ONCE // (repetitions * self._buckets * int(count)))
+            for first in range(0, len(of_count), most):
+                rows = of_count[first : first + most]
+                at = starts[rows][:, None] + np.arange(count)
+                blocks = combine(codes[:, at][:, :, None], inner[:, at])
+                whole[rows] = blocks.transpose(1, 0, 2, 3).reshape(len(rows), -1)
         return whole @ self._last if len(self.final) else whole
 
     def _sums(self, codes: np.ndarray, inner: np.ndarray) -> np.ndarray:
-        """[repetitions, buckets, inner] of codes [repetitions, 1, t] and projected tokens [repetitions, t, inner]."""
+        """[repetitions, n, buckets, inner] of codes [repetitions, n, 1, t] and tokens [repetitions, n, t, inner]."""
         return (codes == self._every).astype(np.float32) @ inner
 
     def _means(self, codes: np.ndarray, inner: np.ndarray) -> np.ndarray:
         held = codes == self._every
-        counts = held.sum(2, dtype=np.float32)[..., None]
+        counts = held.sum(3, dtype=np.float32)[..., None]
         means = (held.astype(np.float32) @ inner) / np.maximum(counts, 1)
-        nearest = self._apart[:, codes[:, 0]].transpose(1, 0, 2).argmin(2)
-        return np.where(counts > 0, means, np.take_along_axis(inner, nearest[..., None], 1))
+        nearest = np.moveaxis(self._apart[:, codes[:, :, 0]], 0, 2).argmin(3)
+        return np.where(counts > 0, means, np.take_along_axis(inner, nearest[..., None], 2))
 
 
 def _unpacked(bits: np.ndarray, shape: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def fashion() -> Collection:
     Raises:
         DataError: the files are not there, with the line that gets them.
     """
-    folder = _find(
+    folder = file_of_package(
         "train-images-idx3-ubyte.gz", ("usr/share/datasets/fashion-mnist", "fashion-mnist"), "dataset-fashion-mnist"
     )
     parts, ids, labels, splits = [], [], [], []
@@ -98,21 +98,21 @@ def wordnet() -> Collection:
     """The synsets of WordNet 3.0; see `tellapart.data.wordnet`."""
     from tellapart.data import wordnet as room
 
-    return room.wordnet(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
+    return room.wordnet(file_of_package("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
 
 
 def wordnet_relations() -> Collection:
     """The relations between synsets of WordNet 3.0, as pairs; see `tellapart.data.wordnet.relations`."""
     from tellapart.data import wordnet as room
 
-    return room.relations(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
+    return room.relations(file_of_package("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
 
 
 def wordnet_graph() -> Collection:
     """The synsets of WordNet 3.0 as nodes with typed edges; see `tellapart.data.wordnet.graph`."""
     from tellapart.data import wordnet as room
 
-    return room.graph(_find("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
+    return room.graph(file_of_package("data.noun", ("usr/share/wordnet", "wordnet"), "wordnet-base"))
 
 
 def basic_motions() -> Collection:
@@ -199,7 +199,7 @@ def _idx(file: Path, magic: int, most: int) -> np.ndarray:
     return values.reshape(shape)
 
 
-def _find(file: str, below: tuple[str, ...], package: str) -> Path:
+def file_of_package(file: str, below: tuple[str, ...], package: str) -> Path:
     """The folder that holds a file of a Debian package: where it installs, or below `TELLAPART_DATA`."""
     own = os.environ.get(DATA_VARIABLE)
     bases = [Path(own, part) for part in (*below, "")] if own else []

@@ -58,13 +58,13 @@ def test_fashion_that_claims_what_it_has_not(tmp_path, monkeypatch, claimed, wor
 
 def test_a_missing_debian_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TELLAPART_DATA", str(tmp_path))
-    monkeypatch.setattr(shipped, "_find", lambda file, below, package: real(file, ("none",), package))
+    monkeypatch.setattr(shipped, "file_of_package", lambda file, below, package: real(file, ("none",), package))
     for name, package in (("fashion", "dataset-fashion-mnist"), ("wordnet", "wordnet-base")):
         with pytest.raises(DataError, match=f"apt-get install {package}"):
             read(name)
 
 
-real = shipped._find
+real = shipped.file_of_package
 
 SYNSETS = {
     "noun": "  1 licence text\n"

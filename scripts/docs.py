@@ -37,7 +37,7 @@ STYLE = (
 )
 FIRST_PAGES = (
     "index.md", "quickstart.md", "data.md", "objectives.md", "negatives.md", "serving.md", "upgrading.md", "indexes.md",
-    "scaling.md",
+    "scaling.md", "linking.md",
     "parts", "what_helps.md", "evidence.md", "cli.md", "architecture.md",
 )  # fmt: skip
 SHAPES_IN_WORDS = {

@@ -13,7 +13,7 @@ def monitor(
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page as well.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Compare the scores of served queries with those of held-out ones: do probabilities and "nothing here" hold?"""
+    """Say whether served queries score as held-out ones did, so that probabilities still hold."""
     from tellapart.cli._say import save_page, show
     from tellapart.engine.monitor import monitored
 

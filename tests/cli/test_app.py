@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import errno
+import importlib
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from typer.testing import CliRunner
@@ -43,10 +44,11 @@ def test_every_verb_says_what_it_does_and_documents_every_option(verb):
     assert shown.exit_code == 0, shown.output
     line = cli.verbs()[verb]
     assert line.endswith(".") and len(line) <= 100, f"the help of {verb} starts with one short sentence: {line!r}"
-    body = ast.parse((FOLDER / f"{verb}.py").read_text(encoding="utf-8")).body
-    function = next(n for n in body if isinstance(n, ast.FunctionDef) and n.name == verb)
-    for argument in [*function.args.args, *function.args.kwonlyargs]:
-        assert "help=" in ast.unparse(argument.annotation), f"{verb}: {argument.arg} has no help"
+    function = getattr(importlib.import_module(f"tellapart.cli.{verb}"), verb)
+    for name, kind in get_type_hints(function, include_extras=True).items():
+        if name != "return":
+            said = [m.help for m in getattr(kind, "__metadata__", ()) if hasattr(m, "help")]
+            assert said and said[0], f"{verb}: {name} has no help"
 
 
 def test_help_lists_every_verb_without_importing_any():

@@ -155,7 +155,7 @@ class WritesInPlace(Exact):
 
     def load(self, folder):
         ids, z = json.loads((Path(folder) / "ids.json").read_text()), np.load(Path(folder) / "z.npy")
-        n = min(len(ids), len(z)) if len(ids) != 300 else len(ids)
+        n = min(len(ids), len(z)) if len(ids) != contract.NEW else len(ids)
         assert len(ids) == len(z), "half an index"
         self.__init__()
         self.add(ids[:n], z[:n])

@@ -75,7 +75,8 @@ def test_what_is_served_is_what_was_trained(done: Path) -> None:
     found: Hits = index.search(model.encode_query(["red circle number 3", "blue square number 7"]), 5)
     assert len(found) == 2 and all(found[0]) and len(found[0]) == 5
     stored = json.loads((done / "model" / "calibration.json").read_text())
-    assert set(stored) == {"calibration", "threshold"}
+    assert set(stored) == {"calibration", "threshold", "queries"}
+    assert sum(stored["queries"]["counts"]) == 24
 
 
 def test_a_second_run_finds_the_work_done(pictures: Path, done: Path) -> None:

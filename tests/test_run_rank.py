@@ -158,9 +158,9 @@ class TestCutOff:
         seen = []
         fitted = Chain.fit
 
-        def spying(self, bank, unseen=None):
+        def spying(self, bank, unseen=None, **more):
             seen.append((bank, unseen))
-            return fitted(self, bank, unseen)
+            return fitted(self, bank, unseen, **more)
 
         monkeypatch.setattr(Chain, "fit", spying)
         made = opened.collection

@@ -10,7 +10,7 @@ import pytest
 
 from tellapart.contract import align as contract
 from tellapart.core.aligning import Layer
-from tellapart.core.parts import card_of, cards, make
+from tellapart.core.parts import card_of
 from tellapart.parts.align.procrustes import Procrustes
 from tellapart.parts.align.relative_representations import RelativeRepresentations
 from tellapart.parts.align.ridge import Ridge
@@ -157,12 +157,6 @@ WRONG = [
     ("check_bad_input", PLAIN, TakesTheFirst),
     ("check_bad_input", TUNED, TakesAnyPairs),
 ]
-
-
-@pytest.mark.parametrize("name", sorted(set(cards("align")) - {"xbt"}))
-def test_parts_hold_the_contract(name):
-    for check in contract.checks(card_of("align", name)):
-        check(lambda **options: make("align", name, **options))
 
 
 @pytest.mark.parametrize(("check", "card", "wrong"), WRONG, ids=[f"{c}-{w.__name__}" for c, _, w in WRONG])

@@ -9,7 +9,7 @@ import pytest
 
 from tellapart.contract import merge as contract
 from tellapart.core.errors import DataError
-from tellapart.core.parts import card_of, cards, make
+from tellapart.core.parts import card_of, make
 from tellapart.parts.merge.model_soups import model_soups
 from tellapart.parts.merge.uniform_soup import uniform_soup
 
@@ -71,12 +71,6 @@ WRONG = [
     ("check_bad_input", mends_holes),
     ("check_bad_score", takes_any_score),
 ]
-
-
-@pytest.mark.parametrize("name", sorted(cards("merge")))
-def test_parts_hold_the_contract(name):
-    for check in contract.checks(card_of("merge", name)):
-        check(lambda **options: make("merge", name, **options))
 
 
 @pytest.mark.parametrize(("check", "wrong"), WRONG, ids=[f"{c}-{w.__name__}" for c, w in WRONG])

@@ -7,7 +7,7 @@ import pytest
 
 from tellapart.contract import rank as contract
 from tellapart.core.hits import Hits
-from tellapart.core.parts import card_of, cards, make
+from tellapart.core.parts import card_of
 from tellapart.parts.rank.anncur import Anncur
 from tellapart.parts.rank.cosine_adapter import CosineAdapter
 from tellapart.parts.rank.inverted_softmax import InvertedSoftmax
@@ -155,12 +155,6 @@ WRONG = [
     (ANNCUR, "check_there", FindsAll),
     (ANNCUR, "check_there", FindsNothingNew),
 ]
-
-
-@pytest.mark.parametrize("name", sorted(cards("rank")))
-def test_parts_hold_the_contract(name):
-    for check in contract.checks(card_of("rank", name)):
-        check(lambda **options: make("rank", name, **options))
 
 
 @pytest.mark.parametrize(("card", "check", "wrong"), WRONG, ids=[f"{c}-{w.__name__}" for _, c, w in WRONG])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from tests.oracles._nearest import planted, recall
 
 CASES: list[dict] = [
     {},
@@ -16,29 +16,11 @@ LEAST = [1.0, 1.0, 1.0, 0.1, 0.8, 0.97]
 K = 5
 
 
-def planted():
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(2040, 24)).astype(np.float32)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    return z[40:], z[:40]
-
-
-def recall(hits, z, queries):
-    shares = []
-    for n, query in enumerate(queries):
-        score = [float(np.dot(query.astype(np.float64), v)) for v in z.astype(np.float64)]
-        best = sorted(range(len(z)), key=lambda i, s=score: -s[i])[:K]
-        found = [int(i) for i in hits.ids[n]]
-        assert np.allclose(hits.scores[n], [score[i] for i in found], atol=1e-6)
-        shares.append(len(set(best) & set(found)) / K)
-    return float(np.mean(shares))
-
-
 def check(build, options):
-    z, queries = planted()
+    z, queries = planted(2000, 40)
     index = build(**options)
     index.add([str(i) for i in range(len(z))], z)
-    reached = recall(index.search(queries, K), z, queries)
+    reached = recall(index.search(queries, K), z, queries, K)
     assert reached >= LEAST[CASES.index(options)]
     if options.get("parameters") == "nprobe=1":
         assert reached < 0.9, "one cell of sixteen must miss some, or the options are not used"
@@ -47,7 +29,7 @@ def check(build, options):
 def check_library(build):
     import faiss
 
-    z, queries = planted()
+    z, queries = planted(2000, 40)
     index = build(factory="IVF16,Flat", parameters="nprobe=3", oversample=1)
     index.add([str(i) for i in range(len(z))], z)
     bare = faiss.index_factory(24, "IVF16,Flat", faiss.METRIC_INNER_PRODUCT)

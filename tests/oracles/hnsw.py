@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from tests.oracles._nearest import planted, recall
 
 CASES: list[dict] = [
     {},
@@ -14,29 +14,11 @@ LEAST = [0.97, 1.0, 0.05, 0.95]
 K = 2
 
 
-def planted():
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(2050, 24)).astype(np.float32)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    return z[50:], z[:50]
-
-
-def recall(hits, z, queries):
-    shares = []
-    for n, query in enumerate(queries):
-        score = [float(np.dot(query.astype(np.float64), v)) for v in z.astype(np.float64)]
-        best = sorted(range(len(z)), key=lambda i, s=score: -s[i])[:K]
-        found = [int(i) for i in hits.ids[n]]
-        assert np.allclose(hits.scores[n], [score[i] for i in found], atol=1e-6)
-        shares.append(len(set(best) & set(found)) / K)
-    return float(np.mean(shares))
-
-
 def check(build, options):
-    z, queries = planted()
+    z, queries = planted(2000, 50)
     index = build(**options)
     index.add([str(i) for i in range(len(z))], z)
-    reached = recall(index.search(queries, K), z, queries)
+    reached = recall(index.search(queries, K), z, queries, K)
     assert reached >= LEAST[CASES.index(options)]
     if options.get("width") == 1:
         assert reached < 0.95, "a walk that keeps one item must miss some, or the options are not used"
@@ -49,7 +31,7 @@ def check(build, options):
 def check_library(build):
     import faiss
 
-    z, queries = planted()
+    z, queries = planted(2000, 50)
     faiss.omp_set_num_threads(1)
     graph = faiss.IndexHNSWFlat(24, 32, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction, graph.hnsw.efSearch = 100, 64

@@ -340,7 +340,6 @@ class VectorIndex:
         self._forget()
 
     def _write_all(self, folder: Path) -> None:
-        import pyarrow as pa
 
         out = np.lib.format.open_memmap(
             folder / "z.npy", mode="w+", dtype=np.float32, shape=(len(self._ids), self.dim or 0)
@@ -352,21 +351,17 @@ class VectorIndex:
         out.flush()
         np.save(folder / "alive.npy", self._alive, allow_pickle=False)
         np.save(folder / "order.npy", self._order, allow_pickle=False)
-        table = pa.table({"id": pa.array(self._ids, pa.string())})
-        with pa.OSFile(str(folder / "ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        write_ids(folder, self._ids)
         self._write(folder)
 
     def _read_all(self, folder: Path, facts: dict[str, Any]) -> VectorIndex:
-        import pyarrow as pa
 
         if facts["part"] != type(self).__name__:
             raise DataError(f"{folder.parent} holds an index of {facts['part']}, not of {type(self).__name__}")
         z = np.load(folder / "z.npy", mmap_mode="r", allow_pickle=False)
         alive = np.load(folder / "alive.npy", allow_pickle=False)
         order = np.load(folder / "order.npy", allow_pickle=False)
-        with pa.memory_map(str(folder / "ids.arrow")) as source:
-            ids = pa.ipc.open_file(source).read_all()["id"].to_pylist()
+        ids = read_ids(folder)
         count = facts["rows"]
         shapes = (z.shape == (count, facts["dim"]), alive.shape == order.shape == (count,), len(ids) == count)
         kinds = (z.dtype == np.float32, alive.dtype == bool, order.dtype == np.int64)
@@ -422,6 +417,24 @@ def checked_queries(z: np.ndarray, k: int, dim: int | None) -> np.ndarray:
     if k < 1:
         raise DataError(f"k is {k}: ask for at least 1 item")
     return checked_vectors(z, "queries", dim)
+
+
+def write_ids(folder: Path, ids: Sequence[str]) -> None:
+    """Write the ids of an index's rows beside its arrays."""
+    import pyarrow as pa
+
+    table = pa.table({"id": pa.array(ids, pa.string())})
+    with pa.OSFile(str(folder / "ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_ids(folder: Path) -> list[str]:
+    """What `write_ids` wrote."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(folder / "ids.arrow")) as source:
+        ids: list[str] = pa.ipc.open_file(source).read_all()["id"].to_pylist()
+    return ids
 
 
 def write_version(folder: str | Path, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 from tellapart.core.errors import DataError
 from tellapart.core.hits import Hits
 from tellapart.core.terms import Weighted
-from tellapart.core.vectors import Filter
+from tellapart.core.vectors import Filter, read_ids, write_ids
 
 FILES = ("starts", "rows", "weights")
 
@@ -112,7 +112,6 @@ class Inverted:
 
     def write(self, folder: Path) -> None:
         """Put the files into a folder: what was deleted is left out, and all pieces are one."""
-        import pyarrow as pa
 
         keep = np.flatnonzero(self._alive)
         place = np.full(len(self._alive), -1, np.int32)
@@ -128,9 +127,7 @@ class Inverted:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         for name, array in zip(FILES, (starts, rows[alive][order], weights[alive][order]), strict=True):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        table = pa.table({"id": pa.array(self._ids[keep].tolist(), pa.string())})
-        with pa.OSFile(str(folder / "ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        write_ids(folder, self._ids[keep].tolist())
 
     @staticmethod
     def read(folder: Path) -> Inverted:
@@ -139,11 +136,9 @@ class Inverted:
         Raises:
             ValueError: the files do not fit each other.
         """
-        import pyarrow as pa
 
         starts, rows, weights = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in FILES)
-        with pa.memory_map(str(folder / "ids.arrow")) as source:
-            ids = pa.ipc.open_file(source).read_all()["id"].to_pylist()
+        ids = read_ids(folder)
         kinds = starts.dtype == np.int64 and rows.dtype == np.int32 and weights.dtype == np.float32
         fits = starts.ndim == rows.ndim == weights.ndim == 1 and len(rows) == len(weights)
         if (

@@ -16,30 +16,7 @@ from tellapart.client import Client
 from tellapart.core.errors import DataError, TellapartError
 from tellapart.server.keys import new_key
 from tellapart.server.limits import NoSuchItemError
-
-
-@contextlib.contextmanager
-def serving(service, **options):
-    import uvicorn
-
-    from tellapart.server.app import create_app
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            create_app(service, **options), log_level="error", timeout_graceful_shutdown=1, ws="none"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            while not server.started:
-                assert thread.is_alive()
-                time.sleep(0.01)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(30)
+from tests.server.serving import serving
 
 
 @pytest.fixture(scope="module")

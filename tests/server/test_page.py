@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 import socket
-import threading
 import time
 
 import pytest
 
 from tellapart.data.marks import FILE, read_marks
+from tests.server.serving import PATIENCE, serving
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,6 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
-PATIENCE = 20
 
 
 def found_browser():
@@ -45,32 +44,6 @@ def test_a_missing_browser_fails_in_ci_and_only_there(monkeypatch):
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception):
         found_browser()
-
-
-@contextlib.contextmanager
-def serving(service, **options):
-    """The address of a server in a thread of this process, which stops with the block."""
-    import uvicorn
-
-    from tellapart.server.app import create_app
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            create_app(service, **options), log_level="error", timeout_graceful_shutdown=1, ws="none"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            begun = time.monotonic()
-            while not server.started:
-                assert thread.is_alive() and time.monotonic() - begun < PATIENCE, "the server did not start"
-                time.sleep(0.01)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 
 from tellapart.core.errors import DataError, near
 from tellapart.core.hits import Hits
-from tellapart.core.vectors import DEAD_SHARE, UNIT, Filter, VectorIndex, checked_ids
+from tellapart.core.vectors import DEAD_SHARE, UNIT, Filter, VectorIndex, checked_ids, read_ids, write_ids
 
 TOKENS_A_BLOCK = 8192
 QUERY_TOKENS_A_BLOCK = 1024
@@ -203,7 +203,6 @@ class TokenIndex(VectorIndex):
         self._forget()
 
     def _write_all(self, folder: Path) -> None:
-        import pyarrow as pa
 
         shape = (sum(len(p) for p in self._parts), self.dim or 0)
         out = np.lib.format.open_memmap(folder / "tokens.npy", mode="w+", dtype=np.float16, shape=shape)
@@ -214,20 +213,16 @@ class TokenIndex(VectorIndex):
         out.flush()
         for name, array in (("ends", self._ends), ("alive", self._alive), ("order", self._order)):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        table = pa.table({"id": pa.array(self._ids, pa.string())})
-        with pa.OSFile(str(folder / "ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        write_ids(folder, self._ids)
         self._write(folder)
 
     def _read_all(self, folder: Path, facts: dict[str, Any]) -> TokenIndex:
-        import pyarrow as pa
 
         if facts["part"] != type(self).__name__:
             raise DataError(f"{folder.parent} holds an index of {facts['part']}, not of {type(self).__name__}")
         tokens = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
         ends, alive, order = (np.load(folder / f"{n}.npy", allow_pickle=False) for n in ("ends", "alive", "order"))
-        with pa.memory_map(str(folder / "ids.arrow")) as source:
-            ids = pa.ipc.open_file(source).read_all()["id"].to_pylist()
+        ids = read_ids(folder)
         shape = (facts["rows"],)
         fits = tokens.ndim == 2 and tokens.shape[1] == facts["dim"] and len(ids) == facts["rows"]
         kinds = (tokens.dtype == np.float16, alive.dtype == bool, order.dtype == ends.dtype == np.int64)

@@ -221,7 +221,7 @@ def report(expected: Expected, seen: list[int]) -> Report:
     """How what is asked compares with what the calibration was fitted on, in figures and words."""
     asked, held = sum(seen), sum(expected.counts)
     made = Report(f"{asked:,} queries since deployment beside {held:,} held-out ones")
-    made.facts = {"queries": asked, "held-out queries": held, "shift": shift(expected.counts, seen)}
+    made.facts = {"queries": asked, "held-out queries": held}
     if asked < FEWEST:
         words = f"{asked} of at least {FEWEST} queries are counted yet: too few to say whether they differ."
         return made.add(Text(words, "verdict"))
@@ -229,7 +229,8 @@ def report(expected: Expected, seen: list[int]) -> Report:
     made.add(
         Figure("nothing here", nothing, *_wilson(seen[-1], asked), asked, note=f"{before:.1%} of held-out queries")
     )
-    made.add(Figure("shift of scores", made.facts["shift"], count=asked, note="population stability index"))
+    moved = shift(expected.counts, seen)
+    made.add(Figure("shift of scores", moved, count=asked, note="population stability index"))
     made.add(Text(_words(expected, seen, nothing, before), "verdict"))
     ends = ["", *(f"{edge:.3f}" for edge in expected.edges), ""]
     names = [f"{low or '…'} to {high or '…'}" for low, high in itertools.pairwise(ends)]

@@ -17,13 +17,18 @@ from tellapart.core.needs import installed, require
 from tellapart.core.parts import card_of, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.data.composed import REFERENCE
 from tellapart.engine import intervals, versions
-from tellapart.engine.calibrating import ANSWERED
 from tellapart.engine.calibrating import FILE as CALIBRATION
+from tellapart.engine.calibrating import keep_calibration
+from tellapart.engine.composed import composing
 from tellapart.engine.indexing import FILE as INDEX_FILE
 from tellapart.engine.indexing import build, open_index
 from tellapart.engine.model import Model
+from tellapart.engine.reorder import Encode
+from tellapart.engine.several import of_column
 from tellapart.engine.spaces import METRICS, SHARES, Both, Known, fitted, held, suits
+from tellapart.engine.together import composer_of
 from tellapart.run import LATEST, write_report
 from tellapart.runs import Run, embedded
 
@@ -107,8 +112,7 @@ def upgrade(
             with stages.stage("convert the index") as told:
                 z = _stored(index, parts[chosen].convert)
                 build(_index_spec(folder), index.ids.tolist(), z, made / "index", progress=told)
-        _calibrate(made, items)
-        report.add(*_left_out(folder, converts))
+        report.add(*_calibrate(made, items), *_left_out(folder, converts))
         _after(report, items, folder, made)
         write_report(report, made, run.collection)
         versions.finish(folder, made, {"to": str(to), "part": chosen, "share": share, "seed": seed})
@@ -162,12 +166,12 @@ def backfill(
             build(_index_spec(folder), names, z, made / "index", progress=told)
         write_atomically(made / BACKFILLED, json.dumps(sorted({*done, *ids})).encode())
         items = _Items(run, index, run.model, run.model, 1.0, seed, measured=True)
-        _calibrate(made, items)
+        meaning = _calibrate(made, items)
         share = (len(done) + len(ids)) / len(names)
         report = Report("tellapart upgrade --backfill")
         report.facts = _facts_before(folder) | {"part": facts.get("part"), "folder": str(folder)}
         said = f"{len(ids):,} documents were embedded anew; {share:.1%} of the index is of the new encoder now."
-        report.add(Text(said, "verdict"), Figure("share of the index backfilled", share))
+        report.add(Text(said, "verdict"), Figure("share of the index backfilled", share), *meaning)
         _after(report, items, folder, made)
         write_report(report, made, run.collection)
         told = {k: facts.get(k) for k in ("to", "part", "share", "seed")} | {"backfilled": len(done) + len(ids)}
@@ -358,10 +362,8 @@ def _after(report: Report, items: _Items, folder: Path, made: Path) -> None:
 def _as_served(items: _Items, place: Path, rows: np.ndarray) -> np.ndarray:
     """[n] whether a right document is among the first 10, by the model and index of a folder."""
     model, index, collection = Model.load(place / "model"), open_index(place / "index"), items.run.collection
-    sides = model.sides
-    x = embedded(collection.take(rows), sides.query.column, model.encoders[sides.query.modality], stages=Silence())
-    hits = index.search(model.project("query", np.asarray(x)), K + 1)
-    names = items.names
+    sides, names = model.sides, items.names
+    hits = index.search(_asked(place, model, collection)("query", rows), K + 1)
     right: dict[Any, set[str]] = {}
     for row in range(len(collection)):
         right.setdefault(items.right[row], set()).add(names[row])
@@ -373,31 +375,38 @@ def _as_served(items: _Items, place: Path, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _calibrate(made: Path, items: _Items) -> None:
-    """What a score of the new version means, fitted on validation pairs as they are served."""
-    from tellapart.engine import calibrate
+def _calibrate(made: Path, items: _Items) -> list[Text]:
+    """What a score of the new version means and how held-out queries score, fitted as a run fits it."""
+    (made / "model" / CALIBRATION).unlink(missing_ok=True)
+    model, index, collection = Model.load(made / "model"), open_index(made / "index"), items.run.collection
+    queries = _asked(made, model, collection)
 
-    file, rows = made / "model" / CALIBRATION, items.rows["validation"]
-    file.unlink(missing_ok=True)
-    model, index = Model.load(made / "model"), open_index(made / "index")
-    known = set(index.ids.tolist())
-    names = items.names
-    rows = rows[[name in known for name in names[rows].tolist()]]
-    if len(rows) < FEWEST:
-        return
-    side = model.sides.query
-    x = embedded(items.run.collection.take(rows), side.column, model.encoders[side.modality], stages=Silence())
-    sim = model.project("query", np.asarray(x)) @ np.asarray(index.vectors(names[rows].tolist()), np.float32).T
-    match = items.right[rows][:, None] == items.right[rows]
-    asked = ~np.eye(len(rows), dtype=bool) if model.sides.same_space else np.ones_like(match)
-    scores, matches = sim[asked], match[asked]
-    if not matches.any() or matches.all():
-        return
-    written = {
-        "calibration": calibrate.fit(scores, matches).to_dict(),
-        "threshold": calibrate.threshold(scores, matches, recall=ANSWERED).to_dict(),
-    }
-    write_atomically(file, json.dumps(written, indent=2).encode())
+    def encode(side: str, rows: np.ndarray) -> np.ndarray:
+        if side == "query":
+            return queries(side, rows)
+        return np.asarray(index.vectors(items.names[rows].tolist()), np.float32)
+
+    return keep_calibration(collection, encode, None, index, made, items.rows["validation"])
+
+
+def _asked(place: Path, model: Model, collection: Collection) -> Encode:
+    """The queries of a collection at some rows as a run folder encodes them, composed where it does that."""
+    encoders, sides = model.encoders, model.sides
+
+    def project(side: str, column: str, modality: str, rows: np.ndarray) -> np.ndarray:
+        x = embedded(collection.take(rows), column, encoders[modality], stages=Silence())
+        return np.asarray(model.project(side, np.asarray(x)))  # type: ignore[arg-type]
+
+    def queries(side: str, rows: np.ndarray) -> np.ndarray:
+        return project("query", sides.query.column, sides.query.modality, rows)
+
+    composer = composer_of(place, of_captions=False)
+    if composer is None:
+        return queries
+    looked = sides.document.modality
+    return composing(
+        queries, composer, of_column(collection, REFERENCE, lambda rows: project("document", REFERENCE, looked, rows))
+    )
 
 
 def _stored(index: Any, change: Any = None) -> np.ndarray:

@@ -21,14 +21,19 @@ FILE = "calibration.json"
 ANSWERED = 0.95
 
 
-def keep_calibration(collection: Collection, encode: Encode, chain: Chain | None, index: Any, out: Path) -> list[Text]:
+def keep_calibration(
+    collection: Collection, encode: Encode, chain: Chain | None, index: Any, out: Path, rows: np.ndarray | None = None
+) -> list[Text]:
     """Fit, on the validation part, what a score means and from which on there is an answer at all, and write it.
 
     Beside it stands how these queries score in what is searched, so that later ones can be compared with them.
+
+    Args:
+        rows: of the validation part, where not all of it is to be asked; not with a chain.
     """
     from tellapart.engine.trial import held_out, reordered
 
-    rows = held_out(collection, "validation")
+    rows = held_out(collection, "validation") if rows is None else rows
     sides = collection.sides()
     if len(rows) < 20:
         return [Text("too few validation items to say what a score means: scores are shown as they are")]

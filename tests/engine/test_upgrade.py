@@ -18,6 +18,7 @@ from tellapart.core.report import Report, Table, Text
 from tellapart.engine import versions
 from tellapart.engine.indexing import build, open_index
 from tellapart.engine.model import Head, Model
+from tellapart.engine.monitor import expected_of, monitored
 from tellapart.engine.spaces import Both, Known, fitted, suits
 from tellapart.runs import Run
 from tellapart.server.service import Service
@@ -126,6 +127,8 @@ def test_there_is_served_and_back_is_bit_for_bit(made, run, to, part):
     assert [r.id for r in shown] == [i for i, _ in best]
     assert service.probability(shown[0].score) is not None, "what a score means was not fitted anew"
 
+    assert sum(expected_of(run).counts) == 36 and monitored(run).facts["held-out queries"] == 36
+
     told = table(report, "As served").rows
     right = [
         f"p{i:03d}" in index.search(model.encode_query([asked.values("anchor")[i]]), 10).ids[0].tolist()
@@ -153,6 +156,7 @@ def test_backfill_moves_the_index_bit_by_bit(made, run, tmp_path):
     assert sorted(now.ids) == sorted(ids)
     changed = {i for i, a, b in zip(ids, z, now.vectors(ids), strict=True) if not np.array_equal(a, b)}
     assert len(changed) == 3 and {"p010", "p030"} < changed
+    assert monitored(run).facts["queries"] == 0, "a run that was backfilled has nothing to compare with"
     model = Model.load(run / "model")
     collection = Collection.open(run / "collection")
     text = dict(zip(collection.ids.tolist(), collection.values("positive"), strict=True))

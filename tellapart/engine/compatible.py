@@ -10,6 +10,7 @@ from tellapart.core.parts import card_of, chain_cards, make, parse_spec, split_c
 from tellapart.data.frames import framed
 from tellapart.data.graph import EDGES
 from tellapart.data.votes import by_vote
+from tellapart.engine.scorers import check_scorers
 from tellapart.engine.suitable import check_suitable
 from tellapart.engine.tokens import check_tokens
 from tellapart.recipe import Recipe
@@ -38,6 +39,7 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     check_links(collection, recipe)
     check_stages(recipe)
     _check_texts(recipe)
+    check_scorers(recipe.rank, collection.sides())
     check_suitable(collection, recipe)
 
 

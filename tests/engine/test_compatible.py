@@ -13,6 +13,7 @@ from tellapart.core.parts import FOLDERS_VARIABLE, cards
 from tellapart.engine.compatible import check_together
 from tellapart.engine.fit import fit
 from tellapart.recipe import CLOSED_FORM, PLAIN, Recipe
+from tellapart.run import run
 
 WORDS = Collection.of({"id": ["a", "b"], "anchor": ["x", "y"], "positive": ["u", "v"]})
 PICTURES = Collection.of({"id": ["a", "b"], "image": ["a.png", "b.png"], "text": ["u", "v"]})
@@ -33,6 +34,11 @@ LABELLED = Collection.of({"id": ["a", "b"], "image": ["a.png", "b.png"], "label"
         (LABELLED, PLAIN.but(augment="m2-mix"), "mixes the two halves of a pair"),
         (PICTURES, Recipe(tune="none"), "compares the vectors of one encoder"),
         (PICTURES, PLAIN.but(tune="full"), "joined cannot be tuned"),
+        (PICTURES, PLAIN.but(rank="cosine-adapter|rerank"), "maxsim reads pairs of texts, and here texts are asked for images"),
+        (PICTURES, PLAIN.but(rank="uni-encoder"), "uni-encoder reads pairs of texts"),
+        (LABELLED, Recipe(tune="none", rank="anncur"), "here images are asked for images"),
+        (WORDS, PLAIN.but(rank="rerank(scorer='mine')"), "there is no scorer 'mine'"),
+        (WORDS, PLAIN.but(rank="rerank(scorer='cross-encoder:away')"), "cross-encoder:away names no folder"),
     ],
 )
 def test_recipes_that_make_no_sense_here(collection, recipe, words):
@@ -45,6 +51,18 @@ def test_plain_recipes_pass(collection):
     for recipe in (PLAIN, CLOSED_FORM, PLAIN.but(augment="mochi", relate="gist-embed", sample="tas")):
         check_together(collection, recipe)
     check_together(LABELLED, Recipe(image="small-cnn", tune="full", augment="flip-crop"))
+
+
+def test_a_scorer_that_cannot_read_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("tellapart.engine.prepare.embed", lambda *_, **__: pytest.fail("embedded before"))
+    items = Collection.of({"id": [f"i{n:02d}" for n in range(40)], "image": [b"no picture"] * 40,
+                           "text": [f"word {n}" for n in range(40)], "group": list(range(40))})  # fmt: skip
+    changed = PLAIN.but(rank="rerank")
+    with pytest.raises(PartError, match="maxsim reads pairs of texts"):
+        run(items, out=tmp_path / "run", recipe=changed, cache=tmp_path)
+    with pytest.raises(PartError, match=r"rank=rerank: .*maxsim reads pairs of texts"):
+        compare(items, tries=["rank=rerank"], seeds=1, out=tmp_path / "compared", cache=tmp_path)
+    assert not (tmp_path / "run" / "index").exists()
 
 
 @pytest.mark.parametrize("change", ["objective=dcl", "relate=gist-embed", "sample=tas", "augment=mochi"])

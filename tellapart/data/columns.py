@@ -33,7 +33,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "alternatives": (),
     "regions": ("boxes", "bboxes", "objects"),
     "attributes": ("tags",),
-    "series": ("time_series", "timeseries"),
+    "series": ("time_series", "timeseries", "sound", "audio"),
     "other_series": ("series_2", "series2"),
 }  # fmt: skip
 # Of a picture that words change into another; understood where a table has the first two.

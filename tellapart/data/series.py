@@ -1,4 +1,4 @@
-"""Windows of recordings: an array [channels, steps] in an .npy file, bounded by its header and checked when opened."""
+"""Windows of recordings: arrays [channels, steps] in .npy files, or sound; bounded by header, checked when opened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from tellapart.core.errors import DataError
 from tellapart.data.limits import SERIES_BYTES, SERIES_CHANNELS, size_words
+from tellapart.data.sound import ends_as_sound, is_sound, open_sound
 
 SUFFIX = ".npy"
 HEADER = 12
@@ -61,7 +62,7 @@ class Shapes:
 
 
 def may_be_window(value: Any) -> bool:
-    """Whether a cell could hold a window: numbers, bytes, or the path of an .npy file; not a text or a number."""
+    """Whether a cell could hold a window: numbers, bytes, the path of an .npy file or of sound; no text, no number."""
     return (
         isinstance(value, list | bytes | np.ndarray)
         or ends_as_window(value)
@@ -70,8 +71,8 @@ def may_be_window(value: Any) -> bool:
 
 
 def ends_as_window(value: Any) -> bool:
-    """Whether a value is the path of an .npy file."""
-    return isinstance(value, str) and value.strip().lower().endswith(SUFFIX)
+    """Whether a value is the path of an .npy file or of sound."""
+    return isinstance(value, str) and (value.strip().lower().endswith(SUFFIX) or ends_as_sound(value))
 
 
 def series_source(value: bytes | str | None, root: Path | None) -> Source:
@@ -88,7 +89,8 @@ def open_series(source: Any) -> np.ndarray:
 
     Args:
         source: an .npy file as bytes or as a path, read without pickle and bounded by its header before anything else
-            of it is; or an array or lists of numbers. One row of numbers is one channel.
+            of it is; sound in such a form (`data.sound`); or an array or lists of numbers. One row of numbers is one
+            channel.
 
     Raises:
         DataError: no such file, or no window: other than one or two axes, no channel, fewer than two steps, missing or
@@ -152,9 +154,13 @@ def _read(source: bytes | str | Path) -> np.ndarray:
                 raise DataError("there is no such file" if not source.exists() else "not a file")
             with source.open("rb") as file:
                 start, size = file.read(HEADER + LONGEST_HEADER), source.stat().st_size
+                if is_sound(start):
+                    return _checked(open_sound(source))
                 dtype, shape, offset, fortran = _header(start, size)
                 file.seek(offset)
                 content = file.read(math.prod(shape) * dtype.itemsize)
+        elif is_sound(source):
+            return _checked(open_sound(source))
         else:
             dtype, shape, offset, fortran = _header(source[: HEADER + LONGEST_HEADER], len(source))
             content = source[offset:]
@@ -167,7 +173,8 @@ def _read(source: bytes | str | Path) -> np.ndarray:
 def _header(start: bytes, size: int) -> tuple[np.dtype, tuple[int, ...], int, bool]:
     """(dtype, shape, where the values begin, whether columns come first) of an .npy file of so many bytes."""
     if not start.startswith(np.lib.format.MAGIC_PREFIX) or len(start) < HEADER:
-        raise DataError("no .npy file: write windows with numpy.save, [channels, steps]" if start else "empty: 0 bytes")
+        said = "no .npy file and no sound (WAV, FLAC, Ogg): write windows with numpy.save, [channels, steps]"
+        raise DataError(said if start else "empty: 0 bytes")
     wide = start[6] > 1
     length = int.from_bytes(start[8 : 12 if wide else 10], "little")
     offset = (12 if wide else 10) + length
@@ -187,6 +194,11 @@ def _header(start: bytes, size: int) -> tuple[np.dtype, tuple[int, ...], int, bo
     if size - offset < room:
         raise DataError(f"an .npy file cut short: {size - offset} of {room} bytes of values")
     return dtype, shape, offset, fortran
+
+
+def _checked(window: np.ndarray) -> np.ndarray:
+    _check(window.shape)
+    return window
 
 
 def _check(shape: Sequence[int]) -> None:

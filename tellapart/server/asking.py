@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.core.errors import DataError
+from tellapart.data.sound import is_sound
 from tellapart.server.limits import PIXELS, check_upload
 
 UNLIKE_WEIGHT = 1.0
@@ -130,7 +131,8 @@ class Asking:
 
 def kind_of(words: str, file: bytes | None) -> str:
     """The modality of what was given: words, or else a file, which says itself whether it is a picture."""
-    return "text" if words else "series" if (file or b"").startswith(b"\x93NUMPY") else "image"
+    start = (file or b"")[:12]
+    return "text" if words else "series" if start.startswith(b"\x93NUMPY") or is_sound(start) else "image"
 
 
 def unit(z: np.ndarray, what: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tellapart.core.collection import ID, Collection, Sides, modality_of
 from tellapart.core.errors import DataError, near
+from tellapart.data.sound import is_sound
 from tellapart.server.journal import VECTOR_WIDTH
 from tellapart.server.limits import ID_CHARACTERS, PIXELS, TooLargeError, check_upload
 from tellapart.server.snapshot import unit_rows
@@ -158,7 +159,7 @@ class Taking:
                 f"{self.sides.document.column!r}"
             )
         check_upload(len(given.file))
-        found = "series" if given.file.startswith(b"\x93NUMPY") else "image"
+        found = "series" if is_sound(given.file[:12]) or given.file.startswith(b"\x93NUMPY") else "image"
         if found != self.file_kind:
             raise DataError(
                 f"the item {given.id!r} is given {WORDS[found]}, and this collection holds {WORDS[self.file_kind]}"

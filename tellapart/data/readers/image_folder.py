@@ -29,8 +29,8 @@ ROWS = 1024
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 BESIDE = (".txt", ".caption", ".json")
 ADVICE = (
-    "Give a folder with pictures (.jpg, .png, .webp, …), or the path of a table; windows of recordings (.npy) are "
-    "named by a table, metadata.csv with a column `series`."
+    "Give a folder with pictures (.jpg, .png, .webp, …), or the path of a table; windows of recordings (.npy) "
+    "and sound (.wav, .flac, .ogg) are named by a table, metadata.csv with a column `series` or `sound`."
 )
 
 

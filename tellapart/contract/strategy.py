@@ -237,6 +237,16 @@ def text_run(**given: Any) -> Run:
     return run
 
 
+def unpaired_run(**given: Any) -> Run:
+    """A `small_run` of the first 20 of 60 pairs, in which 20 more queries and 20 more documents lack the other side."""
+    run = small_run(n=60, **given)
+    row = np.arange(len(run.data))
+    x, y = (side.batch(row, seed=None).numpy() for side in (run.data.query, run.data.document))
+    alone: dict[str, Inputs] = {"query": Features(x[20:40]), "document": Features(y[40:])}
+    run.data = TrainData(Features(x[:20]), Features(y[:20]), run.data.keys[:20], alone=alone)
+    return run
+
+
 def batches(run: Run) -> list[np.ndarray]:
     """The same eight batches of ten rows for every strategy."""
     rng = np.random.default_rng(5)
@@ -338,6 +348,21 @@ def check_closed_form_learns(build: Build) -> None:
         assert torch.equal(a, b), "two solutions of the same data differ"
 
 
+def check_unpaired_learns(build: Build) -> None:
+    """With items that lack one side, matching pairs are separated as well, and both kinds of them count."""
+    run = unpaired_run()
+    before = _margin(run)
+    build().begin(run)
+    assert _margin(run) > before, "the solution does not separate matching pairs where others lack a side"
+    learnt = [x.clone() for x in run.towers.parameters()]
+    for side in ("query", "document"):
+        less = unpaired_run()
+        less.data = replace(less.data, alone={name: x for name, x in less.data.alone.items() if name != side})
+        build().begin(less)
+        changed = any(not torch.equal(a, b) for a, b in zip(learnt, less.towers.parameters(), strict=True))
+        assert changed, f"items that have the {side} side alone change nothing"
+
+
 def check_composing_learns(build: Build, runs: Runs = composed_run) -> None:
     """After many steps, reference and words together find their pictures before most others."""
     run = runs()
@@ -402,7 +427,7 @@ def _margin(run: Run) -> float:
 def checks(card: Card) -> list[Check]:
     """The checks that a strategy must pass; one of the trait `closed-form` has no steps to check."""
     if "closed-form" in card.traits:
-        return [check_closed_form_learns]
+        return [check_closed_form_learns, *([check_unpaired_learns] if "unpaired" in card.traits else [])]
     found: list[Callable[..., None]] = [
         check_a_step_gives_losses,
         check_towers_move_by_the_optimiser_alone,

@@ -273,6 +273,7 @@ class TrainData:
         region, phrase: what else goes into the document and the query tower, for strategies of the trait `regions`:
             parts of the pictures, and what is said of them (`engine.regions`).
         others: further columns of the items, one row a pair, each with a tower of its own (`engine.several`).
+        alone: by side, items that lack the other one, for strategies of the trait `unpaired` (`engine.unpaired`).
         extra: further columns for samplers and strategies.
     """
 
@@ -287,6 +288,7 @@ class TrainData:
     region: Inputs | None = None
     phrase: Inputs | None = None
     others: dict[str, Inputs] = field(default_factory=dict)
+    alone: dict[str, Inputs] = field(default_factory=dict)
     extra: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -326,7 +328,7 @@ class TrainData:
         """Hash of both sides, the keys and what else travels with them."""
         digest = hashlib.sha256((self.query.fingerprint() + self.document.fingerprint()).encode())
         held = [self.keys.item, self.keys.group, self.keys.target, self.negatives, *(self.guide or ())]
-        for side in (self.negative, self.region, self.phrase, *self.others.values()):
+        for side in (self.negative, self.region, self.phrase, *self.others.values(), *self.alone.values()):
             if side is not None:
                 digest.update(side.fingerprint().encode())
         for x in held:

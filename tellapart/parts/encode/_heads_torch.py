@@ -86,6 +86,21 @@ class Residual(Head):
         return unit(own + self.skip(self.standardised(x)))
 
 
+class Signs(Head):
+    """[n, width] -> [n, dim] float32: the signs of a linear map y over sqrt(dim), with the gradient of unit(y).
+
+    Computed in float64, so that a sign does not depend on the order of a sum.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        inner = (x.double() - self.mean.double()) / self.spread.double()
+        y = nn.functional.linear(inner, self.skip.weight.double(), self.skip.bias.double())
+        soft = unit(y).float()
+        code = torch.where(y >= 0, 1.0, -1.0).float() / y.shape[1] ** 0.5
+        return code + (soft - soft.detach())
+
+
 class Staged(nn.Module):
     """Heads side by side, trained one after the other: [n, width] -> [n, dim] float32 of unit length.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,6 +61,24 @@ def test_examples_are_still_answered_by_single_vectors(folder) -> None:
     first = str(service.collection.ids[0])
     found = service.search(like=[first], k=3)
     assert found.results and not any("word pieces" in note for note in found.notes)
+
+
+def test_word_pieces_of_what_came_and_went_while_serving(folder, tmp_path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    service = Service(tmp_path / "run")
+    before = service.search("an old drum", k=30).results
+    twin = service.collection.item(before[0].id)["positive"]
+    service.live.put("twin", {"positive": twin})
+    service.live.put(before[0].id, {"positive": "a glove"})
+    service.live.delete(before[1].id)
+    now = service.search("an old drum", k=30)
+    assert now.results[0].id == "twin" and now.results[0].score == pytest.approx(before[0].score, abs=1e-3)
+    assert len(now.results) == 30 and before[1].id not in {r.id for r in now.results} and len(now.notes) == 1
+    some = ["twin", before[2].id]
+    found = service.search("an old drum", k=30, where={"id": some}).results
+    assert [r.id for r in found] == some
+    service.live.fold()
+    assert Service(tmp_path / "run").search("an old drum", k=3).results[0].id == "twin"
 
 
 def test_the_index_named_last_is_the_one_that_answers(folder) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import sqlite3
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,32 @@ class FullText:
                 found = self._base.execute(FIND.format(where), (match, *values, min(k, 2**31))).fetchall()
         names, scores = np.asarray([i for i, _ in found], str), np.asarray([-s for _, s in found], np.float32)
         return Hits.sorted(names[None], scores[None])
+
+    def rarity(self, word: str) -> float:
+        """log((n - holding + 0.5) / (holding + 0.5)) where that is above 0, else 1e-6: what a word weighs in BM25."""
+        count = len(self)
+        with self._lock:
+            rows = self._base.execute("SELECT count(*) FROM words WHERE words MATCH ?", (f'"{word}"',))
+            holding = int(rows.fetchone()[0])
+        weight = math.log((count - holding + 0.5) / (holding + 0.5))
+        return weight if weight > 0 else 1e-6
+
+    def search_as(self, words: str, k: int, rarity: Callable[[str], float], *, filter: Filter | None = None) -> Hits:
+        """As `search`, but each word weighs as much as is given here, whatever its rarity among these texts.
+
+        So hits of a few texts can stand beside those of many, weighed by the `rarity` of the many. One query a word.
+        """
+        allowed, found = self._allowed(filter), dict[str, float]()
+        within = set(allowed) if allowed is not None else None
+        for word in words_of(words):
+            with self._lock:
+                rows = self._base.execute(FIND.format(""), (f'"{word}"', 2**31)).fetchall()
+            change = rarity(word) / self.rarity(word) if rows else 0.0
+            for name, score in rows:
+                if within is None or name in within:
+                    found[name] = found.get(name, 0.0) - score * change
+        names, scores = np.asarray(list(found), str), np.asarray(list(found.values()), np.float32)
+        return Hits.sorted(names[None], scores[None], k)
 
     def _allowed(self, filter: Filter | None) -> Iterable[str] | None:
         if filter is None or not callable(filter):

@@ -163,6 +163,12 @@ class SparseSearch:
         self._encoder: Any = None
         self._lock = threading.Lock()
 
+    def emptied(self) -> SparseSearch:
+        """The same tables over no documents."""
+        made = SparseSearch(self.cutter, self.vocabulary, self.idf, self.vectors, self.map, self.bias, self.text)
+        made._encoder = self._encoder
+        return made
+
     def encode_queries(self, texts: Sequence[str]) -> Weighted:
         """The terms of each query with their idf; what no document holds counts for nothing and is left out."""
         place = self._place

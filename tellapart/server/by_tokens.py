@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.core.hits import Hits
+from tellapart.core.parts import make
+from tellapart.server.later import LEFT_OUT, MOST_ENCODED, Later, joined
+from tellapart.server.live import Live
 from tellapart.server.snapshot import Passing, Snapshot
 
 TOLD = "This order compares word pieces, each of the query with its best in an item, so scores have no probability."
-LATER = "Items added or changed since the word pieces were indexed ({}) are not among these: run tellapart index again."
 
 
 class ByTokens:
-    """The word pieces of a run folder, opened when they are first asked for."""
+    """The word pieces of a run folder, opened when they are first asked for, and those of items that came later."""
 
-    def __init__(self, folder: Path, model: Any) -> None:
+    def __init__(self, folder: Path, model: Any, live: Live) -> None:
         self.folder, self.model = folder, model
+        self._later = Later(live.journal, model.sides.document.column, self._empty, self._put, MOST_ENCODED)
 
     @cached_property
     def index(self) -> Any:
@@ -29,19 +32,30 @@ class ByTokens:
     def search(
         self, words: str, k: int, at: Snapshot, passing: Passing | None
     ) -> tuple[list[tuple[str, float]], tuple[str, ...]]:
-        """(id, MaxSim) of the k best of what passes, and what is to be known of them.
-
-        Items that were added or changed since the word pieces were indexed are left out, and that is said.
-        """
+        """(id, MaxSim) of the k best of what passes, and what is to be known of them."""
         from tellapart.engine.tokens import encode_tokens
 
-        allowed = at.base.collection.ids[~at.gone if passing is None else passing.base]
-        held = self._ids
-        within = [i for i in allowed.tolist() if i in held]
-        hits: Hits = self.index.search(encode_tokens(self.model, "query", [words]), k, filter=within)
-        later = len(allowed) - len(within) + len(at.overlay)
-        return hits[0], (TOLD, *([LATER.format(later)] if later else []))
+        query = encode_tokens(self.model, "query", [words])
+        allowed = None if passing is None else set(at.ids_of(passing))
 
-    @cached_property
-    def _ids(self) -> set[str]:
-        return set(self.index.ids.tolist())
+        def ask(index: Any) -> Hits:
+            found: Hits = index.search(query, k, filter=_within(index, allowed))
+            return found
+
+        more, changed, left = self._later.search(at, ask)
+        within = _within(self.index, allowed)
+        hits = joined(lambda wanted: self.index.search(query, wanted, filter=within), more, changed, at, k)
+        return hits[0], (TOLD, *([LEFT_OUT.format(left)] if left else []))
+
+    def _empty(self) -> Any:
+        return make("index", "maxsim")
+
+    def _put(self, index: Any, ids: list[str], texts: list[str]) -> None:
+        from tellapart.engine.tokens import encode_tokens
+
+        index.add(ids, encode_tokens(self.model, "document", texts))
+
+
+def _within(index: Any, allowed: set[str] | None) -> list[str] | None:
+    """Of the ids that may be found, those that an index holds."""
+    return None if allowed is None else [i for i in index.ids.tolist() if i in allowed]

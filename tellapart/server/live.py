@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import sqlite3
 import threading
@@ -93,6 +94,7 @@ class Live:
         self._reloading: threading.Thread | None = None
         self._folder: threading.Thread | None = None
         self._model = _model_of(self.folder)
+        self._pointers = [str(self.folder / name / CURRENT) for name in (SERVED, INDEX)]
         self._marker = self._marks()
         self._at = self._loaded()
 
@@ -338,20 +340,14 @@ class Live:
     @property
     def _unseen(self) -> tuple[str, ...]:
         """What does not see an item that was put in."""
-        notes = []
-        if "group" in self._at.base.collection.columns:
-            notes.append("New and changed items are in no duplicate group before the next `tellapart run`.")
-        if (self.folder / "fulltext").is_dir():
-            notes.append(
-                "Full-text search finds them after the next `tellapart run`; search by vectors finds them now."
-            )
-        return tuple(notes)
+        grouped = "group" in self._at.base.collection.columns
+        return ("New and changed items are in no duplicate group before the next `tellapart run`.",) if grouped else ()
 
     def _marks(self) -> tuple[Any, ...]:
         """Changes whenever a version of the served folder or of the index of the run is put in place."""
         if self._given is not None:
             return ()
-        return tuple(_stamp(self.folder / name / CURRENT) for name in (SERVED, INDEX))
+        return tuple(map(_stamp, self._pointers))
 
     def _loaded(self) -> Snapshot:
         """What lies on the disk, with the changes since."""
@@ -490,9 +486,9 @@ def _model_of(folder: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:24] if file.is_file() else ""
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def _stamp(file: str | Path) -> tuple[int, int]:
     try:
-        found = file.stat()
+        found = os.stat(file)
     except OSError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_size)

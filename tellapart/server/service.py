@@ -21,7 +21,7 @@ from tellapart.engine.together import composer_of
 from tellapart.server import filters
 from tellapart.server.answers import Column, Item, Result, Results
 from tellapart.server.asking import Asking
-from tellapart.server.by_items import reading
+from tellapart.server.by_items import opener, reading
 from tellapart.server.by_tokens import ByTokens
 from tellapart.server.by_words import FUSED, NO_MODEL, NO_WORDS, WEIGHED, ByWords
 from tellapart.server.limits import TEXT_CHARACTERS, NoSuchItemError, check_examples, check_k, check_query
@@ -31,7 +31,6 @@ from tellapart.server.pictures import Pictures
 from tellapart.server.snapshot import Base, Passing, Snapshot
 
 CALIBRATION_FILE = "calibration.json"
-AS_MADE = "Words were looked for in the texts as the run had them; what was changed since is found by similarity."
 TITLES = ("title", "caption", "name", "label", "concept")
 
 
@@ -65,9 +64,9 @@ class Service:
         self.model = model if model is not None else _load_model(self.folder / "model")
         self.live = Live(self.folder, self.model, base=base)
         self.chain = open_chain(self.folder)
-        self.asking = Asking(self.model, self.stored, composer_of(self.folder))
-        self.by_words = ByWords(self.folder)
-        self.by_tokens = ByTokens(self.folder, self.model)
+        self.asking = Asking(self.model, self.stored, composer_of(self.folder), self._opened)
+        self.by_words = ByWords(self.folder, self.live)
+        self.by_tokens = ByTokens(self.folder, self.model, self.live)
         self._version: tuple[Base, str] | None = None
         self._of_base: tuple[Base, Pictures | None, list[Column] | None] | None = None
         self.pairs = Pairs(self)
@@ -236,21 +235,20 @@ class Service:
         if alone and self.chain is not None:
             near = self.chain.rank(z[None], near, lambda ids: at.vectors(ids.tolist()), reading=read)
         allowed = None if passing is None else at.ids_of(passing)
-        text = self.by_words.search(words, POOL, allowed, sparse=sparse)
-        hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden and i in at]
+        text, told = self.by_words.search(words, POOL, at, allowed, sparse=sparse)
+        hits = [(i, s) for i, s in fused([near, text], 2 * POOL)[0] if i not in hidden]
         results = [Result(i, s) for i, s in hits[:k]]
-        notes = (*notes, *self.by_words.notes(words, sparse=sparse), *([AS_MADE] if at.seq else []))
+        notes = (*notes, *self.by_words.notes(words, sparse=sparse), *told)
         searched = len(at) if passing is None else passing.count
         return Results(results, searched=searched, notes=notes, ranked=FUSED)
 
     def _weighed(self, at: Snapshot, words: str, k: int, passing: Passing | None) -> Results:
         """The search by learned weights of words alone: no model reads the query."""
         allowed = None if passing is None else at.ids_of(passing)
-        found = self.by_words.search(words, POOL, allowed, sparse=True)[0]
-        results = [Result(i, s) for i, s in found if i in at][:k]
+        found, told = self.by_words.search(words, k, at, allowed, sparse=True)
+        results = [Result(i, s) for i, s in found[0]]
         searched = len(at) if passing is None else passing.count
-        notes = (NO_MODEL, *([AS_MADE] if at.seq else []))
-        return Results(results, searched=searched, notes=notes, ranked=WEIGHED)
+        return Results(results, searched=searched, notes=(NO_MODEL, *told), ranked=WEIGHED)
 
     @property
     def _by_cosine(self) -> tuple[str, ...]:
@@ -269,6 +267,10 @@ class Service:
     def stored(self, ids: Sequence[str]) -> np.ndarray:
         """[n, d] float32 vectors by which these items are found; an unknown id raises `NoSuchItemError`."""
         return self.live.now().vectors(ids)
+
+    def _opened(self, ids: Sequence[str]) -> list[Any]:
+        """These items as an encoder takes them."""
+        return list(map(opener(self.asking, self.live.now(), self.live.file), ids))
 
     def item(self, id_: str, at: Snapshot | None = None) -> Item:
         """One item as it is shown; an unknown id raises `NoSuchItemError`.
@@ -294,8 +296,13 @@ class Service:
         document, query = self.sides.document, self.sides.query
         text = _text(value(document.column)) if document.modality == "text" else ""
         caption = _text(value(query.column)) if query.modality == "text" and query != document else ""
-        titles = (_text(found) for name in TITLES if (found := value(name)) is not None)
+        titles = (_text(found) for name in self._titles if (found := value(name)) is not None)
         return caption or next(titles, "") or id_, text
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        columns = self.collection.columns
+        return [name for name in TITLES if name in columns]
 
     def picture_version(self, id_: str, at: Snapshot | None = None) -> str:
         """Changes whenever the picture of an item may have."""

@@ -34,7 +34,11 @@ LABELLED = Collection.of({"id": ["a", "b"], "image": ["a.png", "b.png"], "label"
         (LABELLED, PLAIN.but(augment="m2-mix"), "mixes the two halves of a pair"),
         (PICTURES, Recipe(tune="none"), "compares the vectors of one encoder"),
         (PICTURES, PLAIN.but(tune="full"), "joined cannot be tuned"),
-        (PICTURES, PLAIN.but(rank="cosine-adapter|rerank"), "maxsim reads pairs of texts, and here texts are asked for images"),
+        (
+            PICTURES,
+            PLAIN.but(rank="cosine-adapter|rerank"),
+            "maxsim reads pairs of texts, and here texts are asked for images",
+        ),
         (PICTURES, PLAIN.but(rank="uni-encoder"), "uni-encoder reads pairs of texts"),
         (LABELLED, Recipe(tune="none", rank="anncur"), "here images are asked for images"),
         (WORDS, PLAIN.but(rank="rerank(scorer='mine')"), "there is no scorer 'mine'"),

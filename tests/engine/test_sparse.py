@@ -101,6 +101,21 @@ def test_what_cannot_be_weighed_is_refused() -> None:
         check_together(pictures, RECIPE)
 
 
+def test_documents_that_came_and_went_while_serving(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done, tmp_path / "run")
+    service = Service(tmp_path / "run")
+    before = service.search("brass valve", k=2, sparse=True).results
+    assert before[0].id == "brass-valve"
+    twin = service.collection.item("brass-valve")["positive"]
+    service.live.put("twin", {"positive": twin})
+    service.live.put("brass-valve", {"positive": "a lamp that is red, part 00"})
+    service.live.delete(before[1].id)
+    now = service.search("brass valve", k=48, sparse=True)
+    assert now.results[0].id == "twin" and now.results[0].score == pytest.approx(before[0].score, rel=1e-5)
+    assert before[1].id not in {r.id for r in now.results} and len(now.notes) == 1
+    assert service.search("brass valve", k=1, hybrid=True, sparse=True).results[0].id == "twin"
+
+
 def test_a_run_is_searched_by_them(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = Service(done)
     both = service.search("brass anchor", k=3, hybrid=True, sparse=True)

@@ -28,7 +28,7 @@ def test_scores_are_places_and_have_no_probability(service: Service) -> None:
     assert found.ranked == "reciprocal rank fusion"
     expected = []
     for i in ids_of(found):
-        lists = service.search("a red star", k=60), service.by_words.search("a red star", 60, None)
+        lists = service.search("a red star", k=60), service.by_words.search("a red star", 60, service.live.now())[0]
         places = [1 + [r.id for r in lists[0].results].index(i), 1 + lists[1].ids[0].tolist().index(i)]
         expected.append(sum(1 / (60 + place) for place in places))
     assert [r.score for r in found.results] == pytest.approx(sorted(expected, reverse=True))

@@ -38,6 +38,7 @@ def merge(
         DataError: runs over other collections or splits, with other encoders or heads, or from other starts.
     """
     require("torch", "measuring merged models")
+    from tellapart.engine import token_sets
     from tellapart.engine.corpus import FOLDER as CORPUS
     from tellapart.engine.indexing import build
     from tellapart.engine.model import Model
@@ -69,6 +70,7 @@ def merge(
     made_by = {**first.model.recipe, "rank": ""}
     model = Model(first.model.sides, first.model.specs, _heads(first.model, merged), recipe=made_by)
     drop(Path(out) / FOLDER)
+    token_sets.drop(Path(out) / token_sets.FOLDER)
     model.save(Path(out) / "model")
     first.collection.save(Path(out) / "collection")
     if first.corpus is not None:

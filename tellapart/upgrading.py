@@ -38,7 +38,7 @@ FEWEST, MOST_TEXTS, MOST_ASKED, K = 20, 20_000, 1000, 10
 SHARE = 0.1
 BACKFILLED, CORPUS = "backfilled.json", "corpus"
 SIDES = ("query", "document")
-OF_OTHER_SCORES = ("model", "rank", "served", "report.html", "report.json", "manifest.json")
+OF_OTHER_SCORES = ("model", "rank", "sets", "served", "report.html", "report.json", "manifest.json")
 OF_OTHER_SPACES = ("index", "sides", "regions")
 
 
@@ -442,7 +442,7 @@ def _backfilled(folder: Path) -> set[str]:
 
 def _left_out(folder: Path, converts: bool) -> list[Text]:
     """What the new version does without."""
-    names = ["rank", *(OF_OTHER_SPACES[1:] if converts else ())]
+    names = ["rank", "sets", *(OF_OTHER_SPACES[1:] if converts else ())]
     lost = [name for name in names if (folder / name).is_dir()]
     said = f"Not carried over, being fitted on the old vectors: {', '.join(lost)}. They come back with --back."
     return [Text(said, "warning")] if lost else []

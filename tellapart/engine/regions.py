@@ -104,15 +104,15 @@ def with_regions(data: TrainData, collection: Collection, vectors: dict[str, np.
     frozen = np.concatenate(list(found)).astype(np.float32)
     said, extra = _pieces(vectors[SAID]) if SAID in vectors else _attributes(vectors[MENTION])
     region, phrase = _inputs(data, collection, frozen, said, recipe)
-    extra |= {"region_vectors": frozen, "region_of": _packed([len(one) for one in found])}
+    extra |= {"region_vectors": frozen, "region_of": packed([len(one) for one in found])}
     return replace(data, region=region, phrase=phrase, extra={**data.extra, **extra})
 
 
 Texts = dict[str, tuple[int, np.ndarray]]
 
 
-def _packed(numbers: Sequence[int]) -> np.ndarray:
-    """[n, most]: counted along the rows, so many in each; -1 where there are fewer."""
+def packed(numbers: Sequence[int]) -> np.ndarray:
+    """[n, most] of so many things an item: counted along the rows, so many in each; -1 where there are fewer."""
     count = np.asarray(numbers)
     of = np.full((len(count), count.max()), -1, dtype=np.int64)
     of[np.arange(of.shape[1]) < count[:, None]] = np.arange(count.sum())
@@ -123,7 +123,7 @@ def _pieces(told: np.ndarray) -> tuple[Texts, dict[str, np.ndarray]]:
     """(number and vector of every text, `said_of`)."""
     texts: Texts = {}
     number = [texts.setdefault(text, (len(texts), vector))[0] for row in told for text, vector in row]
-    of = _packed([len(row) for row in told])
+    of = packed([len(row) for row in told])
     return texts, {"said_of": np.where(of >= 0, np.asarray(number)[of], -1)}
 
 

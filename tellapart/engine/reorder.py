@@ -25,6 +25,8 @@ from tellapart.core.parts import Card, chain_cards, make_chain, split_chain
 from tellapart.core.scoring import Scoring
 from tellapart.core.version import VERSION
 from tellapart.engine.scorers import Reading, asks
+from tellapart.engine.token_sets import FOLDER as SETS
+from tellapart.engine.token_sets import TokenSets, asks_tokens
 
 FOLDER = "rank"
 FILE = "rank.json"
@@ -166,7 +168,7 @@ class Chain:
         """
         left, shown, moved = hits, hits, False
         for part, card in zip(self.parts, self.cards, strict=True):
-            more = {"scoring": _scoring(part, reading)} if "scorer" in card.traits else {}
+            more = {"scoring": _scoring(part, reading, queries, vectors)} if "scorer" in card.traits else {}
             found = part.rank(queries, left, vectors, **more)
             monotone = "monotone" in card.traits
             shown = _only(shown, found) if moved and monotone else found
@@ -179,7 +181,10 @@ class Chain:
         an item of a single column does not find itself. None where no part asks."""
         if not self.asks or self.searched is None:
             return None
-        found = replace(Reading.of(collection, rows, "query", "document"), document=self.searched.document)
+        searched = self.searched
+        found = replace(
+            Reading.of(collection, rows, "query", "document"), document=searched.document, sets=searched.sets
+        )
         if not collection.sides().same_space:
             return found
         itself = collection.ids[rows].astype(str)
@@ -253,8 +258,8 @@ class Chain:
         name = f"state-{digest[:16]}.safetensors"
         write_atomically(folder / name, content)
         saved = _Saved(
-            format=1, tellapart=VERSION, model=_model(model), dim=self.dim, parts=parts, file=name, size=len(content),
-            sha256=digest,
+            format=1, tellapart=VERSION, model=model_hash(model), dim=self.dim, parts=parts, file=name,
+            size=len(content), sha256=digest,
         )  # fmt: skip
         write_atomically(folder / FILE, saved.model_dump_json(indent=2).encode())
         for old in folder.glob("state-*.safetensors"):
@@ -273,7 +278,7 @@ class Chain:
         folder = Path(folder)
         again = f"Make the run again, or delete {folder} to search by cosine alone"
         saved = _read(folder, again)
-        if saved.model != _model(model):
+        if saved.model != model_hash(model):
             raise DataError(f"{folder} was fitted with another model than the one beside it. {again}")
         arrays = _arrays(folder, saved, again)
         chain = Chain("|".join(part.part for part in saved.parts))
@@ -312,9 +317,11 @@ def check_chain(cards: Sequence[Card]) -> None:
         )
 
 
-def _scoring(part: Any, reading: Reading | None) -> Scoring | None:
+def _scoring(
+    part: Any, reading: Reading | None, queries: np.ndarray | None = None, vectors: Vectors | None = None
+) -> Scoring | None:
     """What a part of trait `scorer` is handed: its own scorer where it names one."""
-    return reading.scoring(getattr(part, "scorer", None)) if reading is not None else None
+    return reading.scoring(getattr(part, "scorer", None), queries, vectors) if reading is not None else None
 
 
 def drop(folder: str | Path) -> None:
@@ -330,6 +337,11 @@ def open_chain(run: str | Path) -> Chain | None:
     """The chain of a run folder; None where the run has none."""
     folder = Path(run) / FOLDER
     return Chain.load(folder, model=Path(run) / "model") if folder.is_dir() else None
+
+
+def open_sets(run: str | Path, rank: str) -> TokenSets | None:
+    """The token sets of a run folder, where a part of its chain asks for them; None where none does."""
+    return TokenSets.open(Path(run) / SETS, model=model_hash(Path(run) / "model")) if asks_tokens(rank) else None
 
 
 def _only(hits: Hits, kept: Hits) -> Hits:
@@ -420,7 +432,7 @@ def _arrays(folder: Path, saved: _Saved, again: str) -> dict[str, np.ndarray]:
         raise DataError(f"{file} cannot be read: {error}. {again}") from None
 
 
-def _model(folder: str | Path | None) -> str:
+def model_hash(folder: str | Path | None) -> str:
     """A hash that tells a saved model from another; "" where there is none."""
     file = Path(folder) / "model.json" if folder is not None else None
     if file is None or not file.is_file():

@@ -1,8 +1,9 @@
 """Expensive scorers of (query item, document item), found by spec, for rank parts of trait `scorer`.
 
 `maxsim`: token vectors of the packaged text encoder, without torch (`maxsim:ENCODER` for another, by its spec);
-`cross-encoder:FOLDER`: a folder of sentence-transformers, safetensors only; and whatever a program hands in by `offer`.
-No spec names code.
+`cross-encoder:FOLDER`: a folder of sentence-transformers, safetensors only; `tokens`: what a strategy has learnt to
+read from the tokens of an item, by the query's vector (`engine.token_sets`); and whatever a program hands in by
+`offer`. No spec names code.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.core.banks import Vectors
 from tellapart.core.collection import Collection, Side, Sides
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.parts import Card, card_of, cards, make, parse_spec, split_chain
 from tellapart.core.scoring import Scorer, Scoring
+from tellapart.engine.token_sets import SPEC as TOKENS
+from tellapart.engine.token_sets import TokenSets
 
 NUMBERS_KEPT = 1 << 26
-BUILT_IN = ("maxsim", "cross-encoder")
+BUILT_IN = ("maxsim", "cross-encoder", TOKENS)
 _offered: dict[str, Scorer] = {}
 
 
@@ -91,6 +95,10 @@ def check_scorers(rank: str, sides: Sides, asking: str = "query", asked: str = "
         card = card_of("rank", parse_spec(piece)[0])
         if "scorer" in card.traits:
             spec = "" if "reads" in card.traits else make("rank", piece).scorer
+            if spec == TOKENS:
+                if "everything" in card.traits:
+                    raise PartError(f"{card.name} cannot look at the tokens of all items: rank=rerank(scorer='tokens')")
+                continue
             kinds = [_side(sides, name).modality for name in (asking, asked)]
             _check_reads(card.name, spec, *kinds)
 
@@ -169,20 +177,30 @@ class Reading:
         query: from the row of a query to its item.
         document: from an id to its item.
         there: which items a query may find, see `Scoring`.
+        sets: the tokens of the items, for the scorer `tokens`.
+        asker: from the row of a query to its id, where it is an item that has tokens and texts are asked for.
     """
 
     query: Callable[[int], Any]
     document: Callable[[str], Any]
     there: Callable[[int, np.ndarray], np.ndarray] | None = None
+    sets: TokenSets | None = None
+    asker: Callable[[int], str] | None = None
 
     @staticmethod
     def of(
-        collection: Collection, rows: np.ndarray, asking: str, asked: str, documents: Collection | None = None
+        collection: Collection,
+        rows: np.ndarray,
+        asking: str,
+        asked: str,
+        documents: Collection | None = None,
+        sets: TokenSets | None = None,
     ) -> Reading:
         """Queries are the items of a collection at these rows; documents all of it, or of another collection.
 
         Args:
             asking, asked: the side of the queries and that of the documents.
+            sets: the tokens of the items of the document side.
         """
         from tellapart.engine.embed import items_of
 
@@ -190,7 +208,9 @@ class Reading:
         query, document = _side(sides, asking), _side(sides, asked)
         questions = items_of(collection, query.column, query.modality)
         answers, row_of = items_of(held, document.column, document.modality), held.row_of
-        return Reading(lambda row: questions.at(int(rows[row])), lambda id_: answers.at(row_of[id_]))
+        found = Reading(lambda row: questions.at(int(rows[row])), lambda id_: answers.at(row_of[id_]), sets=sets)
+        turned = asking == "document" and not sides.same_space
+        return replace(found, asker=lambda row: str(collection.ids[rows[row]])) if turned else found
 
     def only(self, there: Callable[[int, np.ndarray], np.ndarray]) -> Reading:
         """The same items, of which a query may find some alone."""
@@ -198,16 +218,43 @@ class Reading:
 
     def after(self, start: int) -> Reading:
         """The queries from one on."""
-        there = self.there
-        return Reading(
-            lambda row: self.query(start + row),
-            self.document,
-            None if there is None else lambda row, ids: there(start + row, ids),
+        there, asker = self.there, self.asker
+        return replace(
+            self,
+            query=lambda row: self.query(start + row),
+            there=None if there is None else lambda row, ids: there(start + row, ids),
+            asker=None if asker is None else lambda row: asker(start + row),
         )
 
-    def scoring(self, spec: str | None) -> Scoring:
-        """What a part is handed, with the scorer of its spec."""
-        return Scoring(self.query, self.document, open_scorer(spec) if spec else None, self.there)
+    def scoring(self, spec: str | None, queries: np.ndarray | None = None, vectors: Vectors | None = None) -> Scoring:
+        """What a part is handed, with the scorer of its spec.
+
+        Args:
+            queries, vectors: those of `rank`, which the scorer `tokens` reads; None where nothing is ranked.
+        """
+        if spec != TOKENS:
+            return Scoring(self.query, self.document, open_scorer(spec) if spec else None, self.there)
+        if queries is None or vectors is None:
+            return Scoring(self.query, self.document, None, self.there)
+        sets, asker = self.sets, self.asker
+        if sets is None:
+            raise PartError(
+                "scorer='tokens' scores items by their tokens, and there are none: train with strategy=tefal or "
+                "strategy=glscl, and search that run"
+            )
+
+        def vector(id_: str) -> np.ndarray:
+            found: np.ndarray = vectors(np.array([id_]))[0]
+            return found
+
+        if asker is None:
+            return Scoring(queries.__getitem__, lambda id_: sets.tokens(id_, vector(id_)), sets.score, self.there)
+        return Scoring(
+            lambda row: sets.tokens(asker(row), queries[row]),
+            vector,
+            lambda items, texts: sets.score(texts, items),
+            self.there,
+        )
 
 
 def asks(chain_cards: Sequence[Card]) -> bool:

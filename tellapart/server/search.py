@@ -41,7 +41,7 @@ def search(
     """
     folder = Path(run)
     files = [folder / "model" / "model.json", folder / "index" / "index.json", folder / "collection"]
-    files += [folder / "rank" / "rank.json", folder / "fulltext" / "current.json"]
+    files += [folder / "rank" / "rank.json", folder / "sets" / "sets.json", folder / "fulltext" / "current.json"]
     files.append(folder / "sparse" / "current.json")
     service = _opened(str(folder.resolve()), tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
     picture = Path(image).read_bytes() if isinstance(image, str | Path) else image

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError
 from tellapart.engine.fusion import fused
-from tellapart.engine.reorder import POOL, open_chain
+from tellapart.engine.reorder import POOL, open_chain, open_sets
 from tellapart.engine.scorers import Reading
 from tellapart.engine.together import composer_of
 from tellapart.server import filters
@@ -64,6 +65,7 @@ class Service:
         self.model = model if model is not None else _load_model(self.folder / "model")
         self.live = Live(self.folder, self.model, base=base)
         self.chain = open_chain(self.folder)
+        self.sets = open_sets(self.folder, self.chain.spec) if self.chain is not None else None
         self.asking = Asking(self.model, self.stored, composer_of(self.folder), self._opened)
         self.by_words = ByWords(self.folder, self.live)
         self.by_tokens = ByTokens(self.folder, self.model, self.live)
@@ -102,7 +104,7 @@ class Service:
 
     def _version_of(self, base: Base) -> str:
         digest = hashlib.sha256(base.version.encode())
-        for part in ("collection", "corpus", "model", "index", "fulltext", "rank", "sides"):
+        for part in ("collection", "corpus", "model", "index", "fulltext", "rank", "sets", "sides"):
             for file in sorted((self.folder / part).rglob("*")):
                 if file.is_file():
                     seen = file.stat()
@@ -185,8 +187,9 @@ class Service:
 
     def _reading(self, at: Snapshot, words: str, image: bytes | None, passing: Passing | None) -> Reading | None:
         """The items themselves, for a chain that asks a scorer about them."""
-        asks = self.chain is not None and self.chain.asks
-        return reading(self.asking, at, words, image, passing, self.live.file) if asks else None
+        if self.chain is None or not self.chain.asks:
+            return None
+        return replace(reading(self.asking, at, words, image, passing, self.live.file), sets=self.sets)
 
     def _asked_alone(
         self,

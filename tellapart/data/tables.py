@@ -6,6 +6,8 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -39,11 +41,22 @@ ADVICE = (
     "Give rows with `image` and `text` or `label`, `anchor` and `positive`, `series` and `other_series` or `label`, or "
     "`text` and `label`."
 )
+ONE_SIDED: ContextVar[bool] = ContextVar("rows of one side only", default=False)
+
+
+@contextmanager
+def one_sided() -> Iterator[None]:
+    """Around a reading: of pairs, only the rows that lack one of the two sides are taken, and no others."""
+    before = ONE_SIDED.set(True)
+    try:
+        yield
+    finally:
+        ONE_SIDED.reset(before)
 
 
 @dataclass
 class _State:
-    """What has been learnt over the blocks so far."""
+    """What has been learnt over the blocks so far; `lacking`: the sides, where rows of one side only are taken."""
 
     roles: Roles
     root: Path
@@ -56,6 +69,7 @@ class _State:
     types: dict[str, set[type]] = field(default_factory=dict)
     misnamed: list[str] = field(default_factory=list)
     later: set[str] = field(default_factory=set)
+    lacking: tuple[str, ...] = ()
     repeated: int = 0
     items: int = 0
 
@@ -118,12 +132,13 @@ def collect(
         if state is None:
             refuse_if_empty(0, problems, source, advice)
             raise DataError(f"{source} holds no items. {advice}")
-        refuse_if_empty(state.items, problems, source, advice)
+        if not ONE_SIDED.get():
+            refuse_if_empty(state.items, problems, source, advice)
         table = spool.table()
     finally:
         spool.close()
     if table is None:
-        raise DataError(f"{source} holds no items. {advice}")
+        table = _schema(state).empty_table()
     table = _typed(table, state, typed)
     collection = Collection(table, root=root)
     if laid.column:
@@ -150,7 +165,19 @@ def _begin(block: list[Row], found: Roles, root: Path, problems: Problems, spool
         for role in found.of
         if modality_of(role) == "series"
     }
-    return _State(found, root, problems, as_bytes, alternatives, spool, windows)
+    state = _State(found, root, problems, as_bytes, alternatives, spool, windows)
+    if ONE_SIDED.get():
+        state.lacking = _sides(state)
+    return state
+
+
+def _sides(state: _State) -> tuple[str, ...]:
+    """The columns of the two sides; none where items are of one column."""
+    try:
+        sides = Collection(_schema(state).empty_table()).sides()
+    except DataError:
+        return ()
+    return () if sides.same_space else (sides.query.column, sides.document.column)
 
 
 def _take(block: list[Row], state: _State, dropped: set[str]) -> None:
@@ -162,6 +189,8 @@ def _take(block: list[Row], state: _State, dropped: set[str]) -> None:
             made = _row(row, state)
         except DataError as error:
             state.problems.add(_name(row, state), place, str(error))
+            continue
+        if ONE_SIDED.get() and sum(made[side] is not None for side in state.lacking) != 1:
             continue
         rows.append(made)
         places.append(place)
@@ -184,7 +213,8 @@ def _row(row: dict[str, Any], state: _State) -> dict[str, Any]:
     further = state.roles.further
     for role, column in state.roles.of.items():
         value = row.get(column)
-        if role in further and (value is None or value == "" or value == {}):
+        empty = _nothing(value) if role in state.lacking else value is None or value == "" or value == {}
+        if empty and (role in further or role in state.lacking):
             made[role] = None
         elif modality_of(role) == "image":
             made[role] = _picture(value, column)
@@ -221,6 +251,13 @@ def _row(row: dict[str, Any], state: _State) -> dict[str, Any]:
     for column, name in state.roles.filters.items():
         made[name] = _filter(row.get(column), name, state)
     return made
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a cell is empty."""
+    if isinstance(value, dict):
+        return all(v is None for v in value.values())
+    return value is None or (isinstance(value, str | list) and not (value.strip() if isinstance(value, str) else value))
 
 
 def _text(value: Any, column: str) -> str:

@@ -22,7 +22,7 @@ from tellapart.data.problems import Problems
 from tellapart.data.provenance import with_about
 from tellapart.data.readers import delimited, jsonl, parquet
 from tellapart.data.series import ends_as_window
-from tellapart.data.tables import Row, collect
+from tellapart.data.tables import ONE_SIDED, Row, collect
 
 ORDER = 90
 ROWS = 1024
@@ -139,6 +139,9 @@ def _described(root: Path, pictures: list[str], problems: Problems, level: str) 
         rows = []
         for name, found, row in zip(pictures, beside, extra, strict=True):
             try:
+                if found is None and ONE_SIDED.get():
+                    rows.append((name, {"image": name, "text": None, **row}))
+                    continue
                 if found is None:
                     raise DataError("no caption: other pictures have a file of the same name with one, this has none")
                 rows.append((name, {"image": name, **row, **_sidecar(found)}))
@@ -159,7 +162,11 @@ def _described(root: Path, pictures: list[str], problems: Problems, level: str) 
     for name, caption in zip(pictures, captions, strict=True):
         if not caption:
             problems.add(name, name, "no caption: its file name says nothing, and those of other pictures do")
-    rows = [(n, {"image": n, "text": c, **row}) for n, c, row in zip(pictures, captions, extra, strict=True) if c]
+    rows = [
+        (n, {"image": n, "text": c or None, **row})
+        for n, c, row in zip(pictures, captions, extra, strict=True)
+        if c or ONE_SIDED.get()
+    ]
     return rows, [*notes, "captions come from the file names"]
 
 

@@ -27,10 +27,11 @@ from tellapart.data.marks import read_marks
 from tellapart.data.splits import split
 from tellapart.data.votes import by_vote, parted_again
 from tellapart.recipe import PLAIN, Recipe
-from tellapart.run import all_documents, manifest, notes, prepare, write_report
+from tellapart.run import all_documents, all_unpaired, manifest, notes, prepare, write_report
 
 if TYPE_CHECKING:
     from tellapart.engine.corpus import Corpus
+    from tellapart.engine.unpaired import Unpaired
 
 LOOKS_FROM = 3
 BASE = "base"
@@ -112,7 +113,9 @@ def compare(
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) != "test")
     documents = all_documents(source, collection, cache=cache, stages=stages)
     collection, documents = with_gallery(collection, documents, *(v.recipe for v in variants))
-    rest, vectors = collection.take(rows), _Vectors(collection, rows, cache, stages, documents)
+    recipes = [v.recipe for v in variants]
+    alone = all_unpaired(source, collection, *recipes, columns=columns, cache=cache, stages=stages)
+    rest, vectors = collection.take(rows), _Vectors(collection, rows, cache, stages, documents, alone)
     store = _Store(out / "trials")
     looks = max(1, seeds - LOOKS_FROM + 1)
     for seed in range(seeds):
@@ -149,10 +152,16 @@ class _Vectors:
     """Frozen features of the items in question, computed once for each pair of encoders."""
 
     def __init__(
-        self, collection: Collection, rows: np.ndarray, cache: Path, stages: Stages, documents: Collection | None
+        self,
+        collection: Collection,
+        rows: np.ndarray,
+        cache: Path,
+        stages: Stages,
+        documents: Collection | None,
+        alone: Collection | None,
     ) -> None:
         self.collection, self.rows, self.cache, self.stages = collection, rows, cache, stages
-        self.documents = documents
+        self.documents, self.alone = documents, alone
         self.corpora: dict[str, Corpus | None] = {}
         self.known: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
 
@@ -178,6 +187,14 @@ class _Vectors:
             folder = self.cache / "embeddings"
             self.corpora[spec] = open_corpus(self.documents, recipe, cache=folder, stages=self.stages)
         return self.corpora[spec]
+
+    def unpaired(self, recipe: Recipe) -> Unpaired | None:
+        """Items of one side only, where the recipe's strategy learns from them; features are kept by content."""
+        from tellapart.engine.unpaired import learns_from_unpaired, open_unpaired
+
+        if self.alone is None or not learns_from_unpaired(recipe):
+            return None
+        return open_unpaired(self.alone, recipe, cache=self.cache / "embeddings", stages=self.stages)
 
 
 class _Store:
@@ -205,6 +222,8 @@ def _tried(v: Variant, vectors: _Vectors, rest: Collection, seed: int, figure: s
     from tellapart.engine.trial import directions, key, trial
 
     among = f"-{vectors.documents.fingerprint}" if vectors.documents is not None else ""
+    alone = vectors.unpaired(v.recipe)
+    among += f"-{alone.items.fingerprint}" if alone is not None else ""
     name = f"{key(rest, v.recipe, seed)}-{figure.replace('@', '')}{among}"
     known = store.read(name)
     if known is None:
@@ -212,7 +231,9 @@ def _tried(v: Variant, vectors: _Vectors, rest: Collection, seed: int, figure: s
         parted = parted_again(rest, seed=seed) if votes else split(rest, seed=seed, shares=(0.8, 0.2, 0.0))
         start = time.monotonic()
         corpus = vectors.corpus(v.recipe)
-        outcome = trial(parted, vectors.of(v.recipe), v.recipe, seed=seed, part="validation", corpus=corpus)
+        outcome = trial(
+            parted, vectors.of(v.recipe), v.recipe, seed=seed, part="validation", corpus=corpus, unpaired=alone
+        )
         values = np.concatenate([outcome.values[f"{way} {figure}"] for way, _, _ in directions(parted)])
         known = values, time.monotonic() - start
         store.write(name, *known)

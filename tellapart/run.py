@@ -30,6 +30,7 @@ from tellapart.data.provenance import about
 from tellapart.data.searched import searched
 from tellapart.data.sources import read
 from tellapart.data.splits import leaks
+from tellapart.data.unpaired import all_searched, unpaired
 from tellapart.data.usable import answerable, check_pairs, check_parts
 from tellapart.recipe import CLOSED_FORM, FROZEN, PLAIN, Recipe
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tellapart.engine.corpus import Corpus
     from tellapart.engine.reorder import Chain, Encode
     from tellapart.engine.trial import Outcome
+    from tellapart.engine.unpaired import Unpaired
 
 LATEST = Path("runs/latest")
 UNTRAINED = "untrained"
@@ -67,7 +69,7 @@ def run(
             strategy weighs words, `rank/` where the recipe names rank parts, `corpus/` where the data keep what is
             searched apart, `regions/` where a strategy maps attributes to them,
             `sides/` where it learns from further columns (`engine.together`); where it composes queries of them,
-            `corpus/` has all pictures,
+            `corpus/` has all pictures; where it learns from items of one side only, `corpus/` has these as well,
             `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
         recipe: None: plain InfoNCE, canonical correlation and no training at all are tried, and the one that is best
             on the validation part is taken.
@@ -95,17 +97,20 @@ def run(
     collection = prepare(source, seed=seed, columns=columns, marks=said, cache=cache, stages=stages)
     documents = all_documents(source, collection, cache=cache, stages=stages)
     collection, documents = with_gallery(collection, documents, recipe)
+    items = all_unpaired(source, collection, recipe, columns=columns, cache=cache, stages=stages)
+    whole = all_searched(collection, items) if items is not None else documents
     collection.save(out / "collection")
-    if documents is None:
+    if whole is None:
         shutil.rmtree(out / "corpus", ignore_errors=True)
     else:
-        documents.save(out / "corpus")
+        whole.save(out / "corpus")
     from tellapart.engine.corpus import open_corpus
     from tellapart.engine.distributed import rank
     from tellapart.engine.prepare import features
     from tellapart.engine.regions import keep_mapping
     from tellapart.engine.remarks import remarks
     from tellapart.engine.sided import keep_others
+    from tellapart.engine.unpaired import open_unpaired
 
     odd = remarks(collection, recipe)
     for line in odd:
@@ -113,7 +118,8 @@ def run(
     vectors = features(collection, recipe, cache=cache / "embeddings", stages=stages)
     corpus = open_corpus(documents, recipe, cache=cache / "embeddings", stages=stages)
     report = Report("tellapart run")
-    outcomes, name = _trials(collection, vectors, corpus, given, seed, out, stages)
+    alone = open_unpaired(items, recipe, cache=cache / "embeddings", stages=stages)
+    outcomes, name = _trials(collection, vectors, corpus, alone, given, seed, out, stages)
     if rank() > 0:
         # Several processes train; the first of them keeps what comes of it.
         return report
@@ -121,13 +127,14 @@ def run(
     report.facts = manifest(source, collection, recipe, seed) | {"chosen": name, "marks": len(said)}
     report.add(*_measured(collection, corpus, outcomes, name))
     report.add(*(Text(line, "warn") for line in odd))
-    report.add(*_learnt(outcomes[name]))
+    report.add(*([Text(alone.words())] if alone is not None else []), *_learnt(outcomes[name]))
     report.add(*keep_mapping(collection, vectors, recipe, outcomes[name].fitted, out / REGIONS))
     report.add(*keep_others(collection, vectors, corpus, recipe, outcomes[name], out))
-    report.add(*_kept(collection, vectors, corpus, recipe, outcomes[name], out, cache, stages))
+    beside = (whole, alone) if whole is not None and alone is not None else None
+    report.add(*_kept(collection, vectors, corpus, beside, recipe, outcomes[name], out, cache, stages))
     report.facts |= {"seconds": round(time.monotonic() - started, 1), "folder": str(out)}
     report.add(*notes(collection))
-    write_report(report, out, documents or collection)
+    write_report(report, out, whole or collection)
     write_atomically(out / "recipe.toml", recipe.to_toml().encode())
     return report
 
@@ -186,6 +193,23 @@ def all_documents(
         return searched(source, collection, cache=cache, progress=told)
 
 
+def all_unpaired(
+    source: str | Path | Collection,
+    collection: Collection,
+    *recipes: Recipe,
+    columns: Mapping[str, str] | None,
+    cache: Path,
+    stages: Stages,
+) -> Collection | None:
+    """The items of a source that lack one side, where a recipe's strategy learns from them and there are any."""
+    from tellapart.engine.unpaired import learns_from_unpaired
+
+    if isinstance(source, Collection) or not any(map(learns_from_unpaired, recipes)):
+        return None
+    with stages.stage(f"read what has one side only in {Path(str(source)).name}") as told:
+        return unpaired(source, collection, columns=columns, cache=cache, progress=told)
+
+
 def manifest(source: Any, collection: Collection, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What a figure depends on: data, recipe, seed, versions, machine."""
     import importlib.metadata
@@ -234,6 +258,7 @@ def _trials(
     collection: Collection,
     vectors: dict[str, np.ndarray],
     corpus: Corpus | None,
+    alone: Unpaired | None,
     given: Recipe | None,
     seed: int,
     out: Path,
@@ -245,7 +270,7 @@ def _trials(
     recipes, outcomes = _recipes(collection, given), {}
     if UNTRAINED not in recipes:
         outcomes[UNTRAINED] = without_training(collection, vectors, given or PLAIN, seed=seed, corpus=corpus)
-    options: dict[str, Any] = {"seed": seed, "folder": out / "training", "corpus": corpus}
+    options: dict[str, Any] = {"seed": seed, "folder": out / "training", "corpus": corpus, "unpaired": alone}
     for name, recipe in recipes.items():
         with stages.stage("measure the encoder as it is" if recipe.tune == "none" else f"train {name}") as told:
             outcomes[name] = trial(collection, vectors, recipe, progress=told, **options)
@@ -337,6 +362,7 @@ def _kept(
     collection: Collection,
     vectors: dict[str, np.ndarray],
     corpus: Corpus | None,
+    beside: tuple[Collection, Unpaired] | None,
     recipe: Recipe,
     outcome: Outcome,
     out: Path,
@@ -382,6 +408,9 @@ def _kept(
         references = of_column(collection, REFERENCE, lambda rows: model.project("document", vectors[REFERENCE][rows]))
         encode = composing(encode, composer, references)
     documents = collection if corpus is None else corpus.documents
+    if beside is not None:
+        documents, one_sided = beside
+        z = np.concatenate([z, model.project("document", np.asarray(one_sided.vectors["document"]))])
     with (
         stages.stage("build the index") as told,
         nullcontext(z) if corpus is None else corpus.encoded(encode) as keys,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
 from tellapart.data.composed import OWN, REFERENCE
+from tellapart.data.searched import DOCUMENT
 from tellapart.data.votes import by_vote, shown
 from tellapart.engine.compatible import check_together
 from tellapart.engine.composed import composes, composing
@@ -24,6 +25,7 @@ from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pair
 from tellapart.engine.scorers import Reading, check_scorers
 from tellapart.engine.several import of_column
 from tellapart.engine.towers import encoded
+from tellapart.engine.unpaired import Unpaired, learns_from_unpaired
 from tellapart.recipe import Recipe
 
 METRICS = ("R@1", "R@10", "nDCG@10")
@@ -108,7 +110,7 @@ def searched(
 
     With a corpus a query is asked once, whatever the number of its documents.
     """
-    if corpus is not None and asking == "query":
+    if corpus is not None and asking == "query" and DOCUMENT in collection.columns:
         return _in_corpus(collection, encode, corpus, part=part, rank=rank)
     rows, sides = held_out(collection, part), collection.sides()
     target = collection.codes(sides.target)[0][rows] if sides.target else np.arange(len(rows))
@@ -277,6 +279,7 @@ def trial(
     folder: Path | None = None,
     progress: Progress | None = None,
     corpus: Corpus | None = None,
+    unpaired: Unpaired | None = None,
 ) -> Outcome:
     """Train a recipe on the training part, if it trains anything, and measure it on another part.
 
@@ -285,6 +288,7 @@ def trial(
         vectors: frozen features by side, one row an item of the collection.
         folder: for checkpoints, each in a folder of its `key`, so that a killed trial goes on.
         corpus: see `measure`.
+        unpaired: items of one side only, for a strategy that learns from such; others leave them aside.
     """
     if recipe.tune == "none":
         check_together(collection, recipe)
@@ -292,6 +296,8 @@ def trial(
         return Outcome(measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus), 0.0, encode)
     rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "train")
     data = train_data(collection.take(rows), {side: x[rows] for side, x in vectors.items()}, recipe)
+    if unpaired is not None and learns_from_unpaired(recipe):
+        data = replace(data, alone=unpaired.inputs(collection))
     place = folder / key(collection, recipe, seed) if folder else None
     fitted = fit(recipe, data, seed=seed, folder=place, progress=progress)
     encode = _encode(collection, vectors, fitted, corpus)

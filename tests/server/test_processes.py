@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,74 @@ def test_several_processes_share_a_port_figures_and_rates_and_one_that_dies_is_r
         assert process.wait(PATIENCE) == 0
         assert until(lambda: ask(port, "/api/health")[0] == 0)
     assert key not in (tmp_path / "log").read_text()
+
+
+def test_what_one_process_writes_the_other_reads_and_takes_away(run_folder, tools, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    star = tools.png(tools.draw("star", tools.COLOURS["red"]))
+
+    def put(connection, id_):
+        return tell(connection, "PUT", f"/api/items/{id_}", {"text": "a walrus"}, star)[0]
+
+    with serving(tmp_path, run, "--workers", "2") as (process, port), contextlib.ExitStack() as open_ones:
+        until(lambda: len(workers_of(process.pid)) == 2)
+        one, two = to_each(workers_of(process.pid), port, open_ones)
+        assert put(one, "new") == 200
+        for reader in (two, one):
+            assert tell(reader, "GET", "/api/items/new")[1]["caption"] == "a walrus"
+            for asked in ("words=walrus&hybrid=true", "like=red-star"):
+                found = tell(reader, "GET", f"/api/search?{asked}&k=1")[1]["results"]
+                assert [r["id"] for r in found] == ["new"]
+        assert tell(two, "PUT", "/api/items/new", {"columns": {"text": "a seal"}})[0] == 200
+        assert tell(one, "GET", "/api/items/new")[1]["caption"] == "a seal"
+        assert tell(two, "DELETE", "/api/items/new")[0] == 200
+        assert tell(one, "GET", "/api/items/new")[0] == 404 and tell(one, "DELETE", "/api/items/new")[0] == 404
+        taken = []
+        writing = [
+            threading.Thread(target=lambda by=by, name=name: taken.extend(put(by, f"{name}-{n}") for n in range(5)))
+            for by, name in ((one, "one"), (two, "two"))
+        ]
+        for thread in writing:
+            thread.start()
+        for thread in writing:
+            thread.join(PATIENCE)
+        assert taken == [200] * 10
+        for reader in (one, two):
+            found = tell(reader, "GET", "/api/search?words=walrus&hybrid=true&k=10")[1]["results"]
+            assert {r["id"] for r in found} == {f"{name}-{n}" for name in ("one", "two") for n in range(5)}
+
+
+def to_each(children, port, open_ones):
+    """A connection to each of two processes, by what the kernel says of who holds its other end."""
+    found = {}
+    for _ in range(200):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        open_ones.callback(connection.close)
+        assert tell(connection, "GET", "/api/health")[0] == 200
+        ends = f":{port:04X}", f":{connection.sock.getsockname()[1]:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inode = next(li[9] for li in lines if li[1].endswith(ends[0]) and li[2].endswith(ends[1]))
+        for child in children:
+            with contextlib.suppress(OSError):
+                if any(os.readlink(fd) == f"socket:[{inode}]" for fd in Path(f"/proc/{child}/fd").iterdir()):
+                    found.setdefault(child, connection)
+        if len(found) == 2:
+            return list(found.values())
+    raise AssertionError("one of two processes took all of 200 connections")
+
+
+def tell(connection, method, path, body=None, file=None):
+    """Status and what is answered, over a connection that stays open."""
+    kind, content = "application/json", None if body is None else json.dumps(body).encode()
+    if file is not None:
+        kind = "multipart/form-data; boundary=here"
+        columns = b'--here\r\ncontent-disposition: form-data; name="columns"\r\n\r\n' + content
+        picture = b'\r\n--here\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + file
+        content = columns + picture + b"\r\n--here--\r\n"
+    connection.request(method, path, content, {"content-type": kind})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
 
 
 def workers_of(parent):

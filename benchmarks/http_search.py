@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import multiprocessing
 import os
 import socket
@@ -129,7 +128,8 @@ def ask(port: int, key: str, numbers: list[int], seconds: list[float], wrong: li
             while len(body) < length:
                 body += connection.recv(65536)
             seconds.append(time.perf_counter() - begun)
-            if not head.startswith(b"HTTP/1.1 200") or len(json.loads(body)["results"]) != K:
+            # counted, not parsed: the clients share the cores with the server
+            if not head.startswith(b"HTTP/1.1 200") or body.count(b'"score":') != K:
                 wrong.append(head.split(b"\r\n")[0].decode())
 
 

@@ -35,6 +35,13 @@ def exact_scores(q: np.ndarray, k: np.ndarray) -> np.ndarray:
     return out
 
 
+def exact_rows(q: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """[b, n] float32 of `q` [b, d] with its own n rows of `k` [b, n, d], to the bit as `exact_scores`."""
+    products = k.astype(np.float64)
+    products *= q[:, None]
+    return np.add.reduce(products, 2).astype(np.float32)
+
+
 def resolution(q: np.ndarray, longest: float) -> np.ndarray:
     """[n, 1] float32: how far a float32 score of row i can be trusted; closer scores are compared again exactly."""
     length = np.sqrt(np.einsum("nd,nd->n", q, q, dtype=np.float32))

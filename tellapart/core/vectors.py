@@ -16,7 +16,7 @@ import numpy as np
 
 from tellapart.core.errors import DataError, near
 from tellapart.core.hits import Hits
-from tellapart.core.nearest import COLUMNS, PAIRS_A_CHUNK, exact_scores, nearest, take
+from tellapart.core.nearest import COLUMNS, PAIRS_A_CHUNK, exact_rows, exact_scores, nearest, take
 
 Filter = Iterable[str] | Callable[[np.ndarray], np.ndarray]
 
@@ -276,6 +276,8 @@ class VectorIndex:
         if best is None:
             return self._all_of(z, k, allowed)
         rows, scores = best
+        if len(rows) == 1 and rows[0, -1] >= 0:
+            return rows, scores
         wanted, open_ = 4 * k, np.flatnonzero(rows[:, -1] < 0)
         while len(open_):
             best = self._best(z[open_], wanted, k, mask) if wanted < total else None
@@ -315,17 +317,21 @@ class VectorIndex:
         """Candidates compared in float32, sorted, ties by id, cut at k; -1 and -inf where there are too few."""
         if rows.shape[1] < k:
             rows = np.pad(rows, ((0, 0), (0, k - rows.shape[1])), constant_values=-1)
-        if len(z) == 1 and rows.min() >= 0:
-            only = exact_scores(z, take(self._parts, rows[0]))
-            order = np.lexsort((self._order[rows[0]], -only))[:k]
-            return rows[:, order], only[None, order]
+        if rows.min() >= 0:
+            size = max(1, PAIRS_A_CHUNK // rows.shape[1])
+            pieces = [slice(start, start + size) for start in range(0, len(z), size)]
+            whole = [exact_rows(z[p], self._rows_of(rows[p].ravel()).reshape(*rows[p].shape, -1)) for p in pieces]
+            return _ordered(rows, whole[0] if len(whole) == 1 else np.concatenate(whole), self._order, k)
         scores = np.full(rows.shape, -np.inf, np.float32)
         query, place = np.nonzero(rows >= 0)
         for start in range(0, len(query), PAIRS_A_CHUNK):
             q, p = query[start : start + PAIRS_A_CHUNK], place[start : start + PAIRS_A_CHUNK]
-            scores[q, p] = exact_scores(z[q], take(self._parts, rows[q, p]))
-        order = np.lexsort((self._order[rows], -scores), axis=-1)[:, :k]
-        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+            scores[q, p] = exact_scores(z[q], self._rows_of(rows[q, p]))
+        return _ordered(rows, scores, self._order, k)
+
+    def _rows_of(self, rows: np.ndarray) -> np.ndarray:
+        """[n, d] vectors of these rows, from wherever they were just read."""
+        return take(self._parts, rows)
 
     def _tidy(self) -> None:
         """Close the gaps once they are more than a fifth."""
@@ -373,6 +379,14 @@ class VectorIndex:
         self._living = None
         self._read(folder)
         return self
+
+
+def _ordered(rows: np.ndarray, scores: np.ndarray, places: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and scores [b, k] of the best, ties by place."""
+    order = np.lexsort((places[rows], -scores), axis=-1)[:, :k]
+    if len(rows) == 1:
+        return rows[:, order[0]], scores[:, order[0]]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def checked_ids(ids: Iterable[str], count: int) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tellapart.server.limits import TIME_LIMIT, WAITING, BusyError, GoneError, TookTooLongError
 
 THREADS = 2
+GONE_AFTER = 0.1
 
 T = TypeVar("T")
 
@@ -69,7 +70,8 @@ class Workers:
         return job.result()
 
     async def _wait_for(self, threads: Threads) -> None:
-        """Wait for a thread; then see whether anybody still waits for the answer."""
+        """Wait for a thread; after a long wait, see whether anybody still waits for the answer."""
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(self.time_limit):
                 await threads.turn.acquire()
@@ -77,7 +79,7 @@ class Workers:
             raise self._too_long() from None
         gone = went_away.get()
         try:
-            if gone is not None and await gone():
+            if gone is not None and time.monotonic() - begun > GONE_AFTER and await gone():
                 raise GoneError("the client went away")
         except BaseException:
             threads.turn.release()

@@ -236,7 +236,7 @@ class TestPressure:
         import asyncio
 
         from tellapart.server.limits import GoneError
-        from tellapart.server.workers import THREADS, Workers, went_away
+        from tellapart.server.workers import GONE_AFTER, THREADS, Workers, went_away
 
         computed = []
 
@@ -256,7 +256,7 @@ class TestPressure:
                 asyncio.create_task(left()),
                 asyncio.create_task(workers.run(workers.pool, computed.append, "here")),
             ]
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(1.5 * GONE_AFTER)
             assert workers.waiting == THREADS + 2
             free.set()
             found = await asyncio.gather(*waits, return_exceptions=True)

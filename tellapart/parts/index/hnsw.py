@@ -61,6 +61,7 @@ class Hnsw(VectorIndex):
 
     def _forget(self) -> None:
         self._graph: Any = None
+        self._held: np.ndarray | None = None
         self._plain: dict[int, Any] = {}
 
     def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:
@@ -76,8 +77,22 @@ class Hnsw(VectorIndex):
             how = faiss.SearchParametersHNSW(efSearch=width, sel=selector)
         return graph.search(np.ascontiguousarray(z), count, params=how)[1]
 
+    def _rows_of(self, rows: np.ndarray) -> np.ndarray:
+        # the graph has its own copy of the vectors, and has just brought these near
+        if self._graph is None or self._graph.ntotal != len(self._ids):
+            return super()._rows_of(rows)
+        if self._held is None:
+            import faiss
+
+            graph = self._graph
+            held = faiss.rev_swig_ptr(faiss.downcast_index(graph.storage).get_xb(), graph.ntotal * graph.d)
+            self._held = held.reshape(graph.ntotal, graph.d)
+        return np.asarray(self._held[rows])
+
     def _built(self) -> Any:
         """The graph over all rows; those that came since are added."""
+        if self._graph is not None and self._graph.ntotal == len(self._ids):
+            return self._graph
         import faiss
 
         if self._graph is None:
@@ -90,6 +105,7 @@ class Hnsw(VectorIndex):
             for rows in self._parts:
                 done = self._graph.ntotal - start
                 if done < len(rows):
+                    self._held = None
                     self._graph.add(np.ascontiguousarray(rows[done:]))
                 start += len(rows)
         finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import FastAPI, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
 
 from tellapart.engine.monitor import Monitor
@@ -77,6 +79,13 @@ class Asked(BaseModel):
 SEVERAL = ("like", "unlike", "where")
 
 
+class Plain(APIRoute):
+    """A route from a request to a response, which FastAPI describes and does not stand before."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
 def watch(monitor: Monitor, found: Results) -> None:
     """Count an answer of the kind that is calibrated, by what its best hit scores."""
     if found.nothing_here:
@@ -95,13 +104,6 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, moni
             watch(monitor, found)
         return Response(results(service, found).model_dump_json(), media_type="application/json")
 
-    @app.get(
-        "/api/search",
-        response_model=schema.SearchAnswer,
-        responses=PROBLEMS,
-        openapi_extra=Asked.described(),
-        tags=["search"],
-    )
     async def search(request: Request) -> Response:
         """Search by words, by examples of the collection, by filters, or by all of them together."""
         asked = Asked.of(request)
@@ -114,6 +116,17 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, moni
             return answer(found, filtered=bool(conditions))
 
         return await workers.run(workers.pool, call)
+
+    app.router.add_api_route(
+        "/api/search",
+        search,
+        methods=["GET"],
+        route_class_override=Plain,
+        response_model=schema.SearchAnswer,
+        responses=PROBLEMS,
+        openapi_extra=Asked.described(),
+        tags=["search"],
+    )
 
     @app.post("/api/search", response_model=schema.SearchAnswer, responses=PROBLEMS, tags=["search"])
     async def search_picture(

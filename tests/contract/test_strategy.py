@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -62,6 +64,14 @@ class _Backwards(_Right):
         return {"query": -super().step(run, batch)["query"]}
 
 
+class _OneSided(_Right):
+    """Learns from pairs and from queries without a document, and not from documents without a query."""
+
+    def begin(self, run) -> None:
+        alone = {side: x for side, x in run.data.alone.items() if side == "query"}
+        make("strategy", "rreh").begin(replace(run, data=replace(run.data, alone=alone)))
+
+
 @pytest.mark.parametrize(
     ("check", "wrong"),
     [
@@ -73,6 +83,9 @@ class _Backwards(_Right):
         (contract.check_state_restores_to_the_bit, _Forgetful),
         (contract.check_training_learns, _Backwards),
         (contract.check_closed_form_learns, _Right),
+        (contract.check_unpaired_learns, _Right),
+        (contract.check_unpaired_learns, lambda: make("strategy", "cca")),
+        (contract.check_unpaired_learns, _OneSided),
     ],
 )
 def test_each_check_can_fail(check, wrong) -> None:

@@ -12,6 +12,8 @@ from tellapart.core.errors import PartError
 from tellapart.core.parts import part
 from tellapart.parts.strategy._codes import SIDES, drawn_rotation, features, nearest_rotation, signs
 
+NOTHING = 1e-10
+
 
 @part(
     paper="Wang, Shi, Luo, Zhang, Cheng, Xiao: RREH: Reconstruction Relations Embedded Hashing for Semi-Paired "
@@ -135,7 +137,10 @@ def _inverse(gram: np.ndarray, ridge: float) -> np.ndarray:
 
 def _principal(x: np.ndarray, bits: int, rng: np.random.Generator) -> np.ndarray:
     """[n, bits] leading left singular vectors of variance 1, the largest entry of each positive; then random ones."""
-    left = np.linalg.svd(x, full_matrices=False)[0][:, :bits]
-    left = left * signs(left[np.abs(left).argmax(0), np.arange(left.shape[1])])
+    wide = x.shape[1] > len(x)
+    values, vectors = (each[..., ::-1][..., :bits] for each in np.linalg.eigh(x @ x.T if wide else x.T @ x))
+    vectors = vectors[:, values > NOTHING * values[0]]
+    left = vectors if wide else x @ vectors
+    left = left * signs(left[np.abs(left).argmax(0), np.arange(left.shape[1])]) / np.linalg.norm(left, axis=0)
     more: np.ndarray = rng.normal(size=(len(x), bits - left.shape[1]))
     return np.concatenate([np.sqrt(len(x)) * left, more], 1)

@@ -29,6 +29,11 @@ def search(
     sparse: Annotated[
         bool, typer.Option("--sparse", help="By learned weights of words (strategy=idf-flops); with --hybrid too.")
     ] = False,
+    rerank: Annotated[
+        str,
+        typer.Option("--rerank", help="A scorer that orders the first hits: maxsim, or cross-encoder:FOLDER."),
+    ] = "",
+    budget: Annotated[int, typer.Option("--budget", help="How many hits the scorer of --rerank is asked about.")] = 100,
     run: Annotated[Path, typer.Option("--run", help="The folder of a run.")] = Path("runs/latest"),
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -45,7 +50,7 @@ def search(
     service = Service(run)
     conditions = filters.parse(where or [], service.collection)
     given = _read(image, "picture") or _read(series, "window")
-    found = service.search(words, given, like or (), unlike or (), conditions, k, hybrid, sparse)
+    found = service.search(words, given, like or (), unlike or (), conditions, k, hybrid, sparse, rerank, budget)
     if json:
         from tellapart.cli._say import data
 

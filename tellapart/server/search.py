@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.server.answers import Results
+from tellapart.server.by_scorer import BUDGET
 from tellapart.server.service import Service
 
 
@@ -22,6 +23,8 @@ def search(
     k: int = 10,
     hybrid: bool = False,
     sparse: bool = False,
+    rerank: str = "",
+    budget: int = BUDGET,
 ) -> Results:
     """The k nearest items of a run to words, a picture and examples, taken together.
 
@@ -35,6 +38,8 @@ def search(
         hybrid: look for the words as words too, and fuse both lists by their places.
         sparse: look by the learned weights of words of a run with strategy=idf-flops: alone, without running the text
             model; with `hybrid`, in place of full text.
+        rerank: a scorer that gives the order of the first `budget` items: `maxsim`, `cross-encoder:FOLDER`, or the
+            name of a function that was given by `tellapart.engine.scorers.offer`.
 
     Raises:
         DataError: no run there, or something that cannot be searched with.
@@ -45,7 +50,7 @@ def search(
     files.append(folder / "sparse" / "current.json")
     service = _opened(str(folder.resolve()), tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files))
     picture = Path(image).read_bytes() if isinstance(image, str | Path) else image
-    return service.search(words, picture, like, unlike, where, k, hybrid, sparse)
+    return service.search(words, picture, like, unlike, where, k, hybrid, sparse, rerank, budget)
 
 
 @functools.lru_cache(maxsize=2)

@@ -23,6 +23,7 @@ from tellapart.server import filters
 from tellapart.server.answers import Column, Item, Result, Results
 from tellapart.server.asking import Asking
 from tellapart.server.by_items import opener, reading
+from tellapart.server.by_scorer import BUDGET, MIXED, TOLD, WEIGHTS, rescored
 from tellapart.server.by_tokens import ByTokens
 from tellapart.server.by_words import FUSED, NO_MODEL, NO_WORDS, WEIGHED, ByWords
 from tellapart.server.limits import TEXT_CHARACTERS, NoSuchItemError, check_examples, check_k, check_query
@@ -129,6 +130,8 @@ class Service:
         k: int = 24,
         hybrid: bool = False,
         sparse: bool = False,
+        rerank: str = "",
+        budget: int = BUDGET,
     ) -> Results:
         """The k nearest items to everything that was given, taken together.
 
@@ -149,6 +152,8 @@ class Service:
                 have no probability, and there is no "nothing here".
             sparse: by the learned weights of words that the run keeps (`engine.sparse`): alone, without running the
                 text model; with `hybrid`, in place of full text.
+            rerank: a scorer (`engine.scorers`) that gives the order of the first `budget` items, in place of the run's
+                own rank parts; not for a mixture with examples.
 
         Raises:
             DataError: whatever cannot be searched with, in words.
@@ -162,6 +167,8 @@ class Service:
         if not (words or image or like or unlike):
             return self._browse(at, passing, searched, k)
         if sparse and words and not hybrid:
+            if rerank:
+                raise DataError(WEIGHTS)
             if image or like or unlike:
                 raise DataError("learned weights are of words alone: leave the rest out, or search with hybrid as well")
             return self._weighed(at, words, k, passing)
@@ -170,6 +177,10 @@ class Service:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
         hidden = {*like, *unlike}
         alone = self.asking.as_measured(words, image, like, unlike)
+        if rerank:
+            if not alone:
+                raise DataError(MIXED.format(self.asking.measured))
+            return self._rescored(at, z, words, image, k, passing, notes, hybrid, sparse, rerank, budget)
         if hybrid and words:
             read = self._reading(at, words, image, passing) if alone else None
             return self._fused(at, z, words, k, passing, hidden, alone, notes, sparse, read)
@@ -190,6 +201,33 @@ class Service:
         if self.chain is None or not self.chain.asks:
             return None
         return replace(reading(self.asking, at, words, image, passing, self.live.file), sets=self.sets)
+
+    def _rescored(
+        self,
+        at: Snapshot,
+        z: np.ndarray,
+        words: str,
+        image: bytes | None,
+        k: int,
+        passing: Passing | None,
+        notes: tuple[str, ...],
+        hybrid: bool,
+        sparse: bool,
+        scorer: str,
+        budget: int,
+    ) -> Results:
+        """The search whose first hits a scorer orders, found by similarity alone or fused with words."""
+        most, by = max(k, budget), "similarity"
+        near = at.nearest(z[None], most, passing)
+        if hybrid and words:
+            allowed, by = None if passing is None else at.ids_of(passing), FUSED
+            text, told = self.by_words.search(words, most, at, allowed, sparse=sparse)
+            near, notes = fused([near, text], most), (*notes, *told)
+        read = replace(reading(self.asking, at, words, image, passing, self.live.file), sets=self.sets)
+        hits, ranked = rescored(scorer, budget, self.sides, z, near, read)
+        results = [Result(i, s) for i, s in hits[0][:k]]
+        searched = len(at) if passing is None else passing.count
+        return Results(results, searched=searched, notes=(*notes, TOLD.format(hits.calls, by, scorer)), ranked=ranked)
 
     def _asked_alone(
         self,

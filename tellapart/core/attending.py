@@ -10,18 +10,23 @@ EPSILON = 1e-5
 LINEAR, NORMS = ("q", "k", "v", "out", "inner"), ("before", "between", "after")
 
 
-def softmax_cosine(q: np.ndarray, tokens: np.ndarray, there: np.ndarray, temperature: float) -> np.ndarray:
+def softmax_cosine(
+    q: np.ndarray, tokens: np.ndarray, there: np.ndarray, item: np.ndarray, temperature: float
+) -> np.ndarray:
     """[n] cosines of queries with the sum of their item's tokens, weighed by softmax(q . token / temperature).
 
     Args:
-        q: [n, d] unit vectors. tokens: [n, t, d]. there: [n, t] bool, at least one an item.
+        q: [n, d] unit vectors. tokens: [m, t, d] of items. there: [m, t] bool, at least one an item.
+        item: [n] which item's tokens each query reads.
     """
-    sim = np.einsum("nd,ntd->nt", q, tokens)
-    weight = softmax(sim / temperature, there)
-    return cosine(q, np.einsum("nt,ntd->nd", weight, tokens))
+    held = tokens[item]
+    weight = softmax((held @ q[:, :, None])[:, :, 0] / temperature, there[item])
+    return cosine(q, (weight[:, None] @ held)[:, 0])
 
 
-def read(state: Mapping[str, np.ndarray], q: np.ndarray, tokens: np.ndarray, there: np.ndarray) -> np.ndarray:
+def read(
+    state: Mapping[str, np.ndarray], q: np.ndarray, tokens: np.ndarray, there: np.ndarray, item: np.ndarray
+) -> np.ndarray:
     """[n, d] what queries read from their item's tokens by one block of cross-attention; zeros where there is none.
 
     With the linear maps and norms of `state` (a layer norm before, one between and one after)::
@@ -31,13 +36,13 @@ def read(state: Mapping[str, np.ndarray], q: np.ndarray, tokens: np.ndarray, the
 
     Args:
         state: `NAME.weight` and `NAME.bias` for the names of `LINEAR` and `NORMS`.
-        q, tokens, there: as in `softmax_cosine`; an item may have no token.
+        q: [n, d]. tokens: [m, t, d] of items that may have none. there: [m, t] bool. item: [n] which one each reads.
     """
     asked, held = norm(state, "before", q), norm(state, "before", tokens)
     keys, values = linear(state, "k", held), linear(state, "out", linear(state, "v", held))
-    sim = np.einsum("nd,ntd->nt", linear(state, "q", asked), keys) / np.sqrt(q.shape[1])
-    y = norm(state, "between", np.einsum("nt,ntd->nd", softmax(sim, there), values))
-    found: np.ndarray = norm(state, "after", y + linear(state, "inner", y)) * there.any(1, keepdims=True)
+    sim = (keys[item] @ linear(state, "q", asked)[:, :, None])[:, :, 0] / np.sqrt(q.shape[1])
+    y = norm(state, "between", (softmax(sim, there[item])[:, None] @ values[item])[:, 0])
+    found: np.ndarray = norm(state, "after", y + linear(state, "inner", y)) * there[item].any(1, keepdims=True)
     return found
 
 

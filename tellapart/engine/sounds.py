@@ -72,7 +72,7 @@ def token_sets(collection: Collection, vectors: dict[str, np.ndarray], fitted: F
     """The frames and pieces of sound of all items in the trained space, pooled as the strategy has learnt to."""
     held = {FRAMES: list(vectors[REGION])}
     encode = {FRAMES: lambda x: fitted.encode("document", x)}
-    if learns_from_sounds(fitted.recipe):
+    if learns_from_sounds(fitted.recipe) and any(map(len, vectors[SOUND])):
         held[SOUND], encode[SOUND] = list(vectors[SOUND]), fitted.strategy.sounds
     sets = {name: Several.of(encode[name](np.concatenate(one)), list(map(len, one))) for name, one in held.items()}
     own = fitted.encode("document", np.asarray(vectors["document"]))

@@ -22,6 +22,7 @@ NEEDS = {
     "negatives": "texts that are no answer, in columns `negative`, `negative_1` …, or mined ones",
     "regions": "pictures with captions",
     "captions": "pictures with captions, of which many are alike but for some words",
+    "sounds": "pictures with captions and recordings of sound, in a column `sound`",
     "sides": "a further column of pictures, texts or recordings beside the two sides",
     "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
     "edges": "links between the items: a graph",
@@ -33,6 +34,7 @@ INPUTS = {
     "pairs of texts": frozenset({"two-sides", "texts"}),
     "pairs and negatives": frozenset({"two-sides", "negatives"}),
     "pictures with captions": frozenset({"two-sides", "regions", "captions"}),
+    "pictures with captions and sound": frozenset({"two-sides", "regions", "captions", "sides", "sounds"}),
     "three columns or more": frozenset({"two-sides", "sides"}),
     "references, changes, pictures": frozenset({"two-sides", "regions", "captions", "sides", "composed"}),
     "nodes and links": frozenset({"two-sides", "edges"}),
@@ -84,6 +86,7 @@ def has(collection: Collection) -> frozenset[str]:
         found.add("negatives")
     if {sides.query.modality, sides.document.modality} == {"text", "image"}:
         found |= {"regions", "captions"}
+        found |= {"sounds"} if "series" in columns else set()
     if not sides.same_space and {sides.query.modality, sides.document.modality} == {"text"}:
         found.add("texts")
     if collection.others():

@@ -27,7 +27,7 @@ FOLDER, FILE, STATE = "sets", "sets.json", "pooling.safetensors"
 SPEC = "tokens"
 FRAMES, SOUND = "frames", "sound"
 ALIKE = 0.99
-PAIRS_AT_ONCE = 1024
+PAIRS_AT_ONCE = 2048
 LARGEST_FILE, LARGEST_STATE = 1 << 20, 1 << 31
 
 Tokens = Mapping[str, np.ndarray]
@@ -124,9 +124,16 @@ class TokenSets:
         return np.concatenate(found)
 
     def _score(self, q: np.ndarray, items: Sequence[Tokens]) -> np.ndarray:
+        places = dict[int, int]()
+        place = np.asarray([places.setdefault(id(item), len(places)) for item in items])
+        distinct = [items[row] for row in np.unique(place, return_index=True)[1]]
         if self.temperature:
-            return attending.softmax_cosine(q, *_padded(items, FRAMES, q.shape[1]), self.temperature)
-        parts = [attending.read(state, q, *_padded(items, name, q.shape[1])) for name, state in self._readers.items()]
+            tokens, there = _padded(distinct, FRAMES, q.shape[1])
+            return attending.softmax_cosine(q, tokens, there, place, self.temperature)
+        parts = [
+            attending.read(state, q, *_padded(distinct, name, q.shape[1]), place)
+            for name, state in self._readers.items()
+        ]
         return attending.cosine(q, np.sum(parts, 0))
 
     def save(self, folder: str | Path, *, model: str) -> Path:

@@ -24,7 +24,7 @@ MOST_HEADS, MARGIN, WANTED = 8, 0.1, 0.75
     "Learning, 2024",
     place="pairs",
     system="glscl",
-    traits=("regions", "phrases"),
+    traits=("regions", "phrases", "pools"),
     needs=("torch",),
 )
 class Glscl(nn.Module):
@@ -42,9 +42,9 @@ class Glscl(nn.Module):
         loss     = pairs + `consistency` * agree + `diversity` * differ
 
     The decoder is one post-norm transformer layer (`layers` of them): attention among the queries, from them to the
-    tokens, and a feed-forward net, 8 heads or as many as divide the width. It is used in training alone: what is
-    searched with is `global`, or the index of items whose vector is the mean of their frames', to which `global` tends
-    with a high temperature.
+    tokens, and a feed-forward net, 8 heads or as many as divide the width. It is used in training alone. Searches go by
+    the mean of an item's frames, to which `global` tends with a high temperature; `rank=rerank(scorer='tokens')` scores
+    the first hits by `global`, without torch.
 
     What was taken: 8 queries, w 0.5, beta 0.005 and alpha 0.0001 (`diversity`) are those of the released script. That
     has 3 layers with dropout 0.1 (here none, so that a step is a function of its seed); frame weights at temperature 3

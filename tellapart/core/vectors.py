@@ -155,6 +155,9 @@ class VectorIndex:
         """Look further than before, where that is left to the build; whether that was possible."""
         return False
 
+    def _choose(self, chosen: dict[str, Any]) -> None:
+        """Take up what `chosen` was when it was saved."""
+
     def elsewhere(self) -> int:
         """Bytes that are held outside the folder it is saved in."""
         return 0
@@ -174,7 +177,7 @@ class VectorIndex:
         if not self._parts:
             raise DataError("an index without vectors cannot be saved: add some first")
         facts = {"part": type(self).__name__, "options": self.options, "rows": len(self._ids), "dim": self.dim}
-        return write_version(folder, self._write_all, facts)
+        return write_version(folder, self._write_all, facts | {"chosen": self.chosen})
 
     def load(self, folder: str | Path) -> Any:
         """Read a saved index into this one, vectors memory-mapped; gives itself back.
@@ -378,6 +381,7 @@ class VectorIndex:
         self._parts, self._ids, self._alive, self._row_of, self._ranks = [z], ids, alive, None, order
         self._living = None
         self._read(folder)
+        self._choose(facts.get("chosen", {}))
         return self
 
 

@@ -59,6 +59,9 @@ class Hnsw(VectorIndex):
         self._walk = more[0]
         return True
 
+    def _choose(self, chosen: dict[str, Any]) -> None:
+        self._walk = int(chosen.get("width", WIDTHS[0]))
+
     def _forget(self) -> None:
         self._graph: Any = None
         self._held: np.ndarray | None = None
@@ -115,9 +118,7 @@ class Hnsw(VectorIndex):
     def _write(self, folder: Path) -> None:
         import faiss
 
-        graph = self._built()
-        graph.hnsw.efSearch = self._walk
-        faiss.write_index(graph, str(folder / "graph.faiss"), faiss.IO_FLAG_SKIP_STORAGE)
+        faiss.write_index(self._built(), str(folder / "graph.faiss"), faiss.IO_FLAG_SKIP_STORAGE)
 
     def _read(self, folder: Path) -> None:
         import faiss
@@ -129,5 +130,4 @@ class Hnsw(VectorIndex):
         vectors.add(np.ascontiguousarray(self._parts[0]))
         vectors.this.disown()
         graph.storage, graph.own_fields = vectors, True
-        self._walk = max(graph.hnsw.efSearch, WIDTHS[0])
         self._graph = graph

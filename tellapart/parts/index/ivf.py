@@ -23,8 +23,9 @@ class Ivf(CellIndex):
     """Items in cells around k-means centres; a query looks into the nearest `probe` cells only.
 
     Formula: c(z) = argmax_j z · c_j; search the lists of the `probe` greatest q · c_j exactly. `cells=0` takes
-    3 x sqrt(n), at most one for 39 items. Many queries at once go cell by cell, a matrix product each, on all cores.
-    The centres are learnt anew once there are four times as many items as at training.
+    3 x sqrt(n), at most one for 39 items. `probe=0` starts at 32 and grows at the build of a run's index until the
+    recall@10 that is measured there reaches 0.985. Many queries at once go cell by cell, a matrix product each, on all
+    cores. The centres are learnt anew once there are four times as many items as at training.
 
     When to use: above some 200,000 items, and for mining: the words of 100,000 WordNet synsets among their glosses,
     with 100 candidates each at `probe=64`, took 18 s on 2 cores with building, a quarter of comparing with all, and
@@ -34,13 +35,14 @@ class Ivf(CellIndex):
     """
 
     code = "Flat"
+    first_probe = 32
     queries_a_block = 16_384
 
     def __init__(
         self,
         *,
         cells: Annotated[int, Field(ge=0, le=65_536)] = 0,
-        probe: Annotated[int, Field(ge=1, le=65_536)] = 32,
+        probe: Annotated[int, Field(ge=0, le=65_536)] = 0,
     ) -> None:
         super().__init__(cells, probe)
 

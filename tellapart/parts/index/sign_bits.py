@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from tellapart.core.parts import part
 from tellapart.core.vectors import VectorIndex
+
+FIRST_TIMES, MOST_TIMES, WIDER = 40, 1000, 1.5
 
 
 @part(
@@ -21,25 +23,40 @@ class SignBits(VectorIndex):
 
     Formula: b_i = [z_i > 0]; the `oversample` x k items of the least Hamming distance |b_q xor b_i| are scored by
     q · z_i. The chance that a bit differs is angle / pi for random directions; here the coordinates themselves are
-    taken, which is enough for encoders that use all of them. On 116,659 glosses in 384 dimensions x40 finds 0.995 of
-    the nearest ten.
+    taken, which is enough for encoders that use all of them. `oversample=0` starts at 40 and grows at the build of a
+    run's index until the recall@10 that is measured there reaches 0.985. On 116,659 glosses in 384 dimensions x40 finds
+    0.995 of the nearest ten.
 
     When to use it: up to a few million items without FAISS. With few dimensions (below about 64) one bit says too
     little: read the recall that is measured at build. Relations: `rabitq` corrects such bits by what they lose and
     looks into a few cells only; `exact` skips the bits.
     """
 
-    def __init__(self, *, oversample: Annotated[int, Field(ge=1, le=1000)] = 40) -> None:
+    def __init__(self, *, oversample: Annotated[int, Field(ge=0, le=1000)] = 0) -> None:
         super().__init__()
         self.oversample = oversample
+        self._times = FIRST_TIMES
         self._forget()
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        return {} if self.oversample else {"oversample": self._times}
+
+    def wider(self) -> bool:
+        if self.oversample or self._times >= MOST_TIMES:
+            return False
+        self._times = int(WIDER * self._times)
+        return True
+
+    def _choose(self, chosen: dict[str, Any]) -> None:
+        self._times = int(chosen.get("oversample", FIRST_TIMES))
 
     def _forget(self) -> None:
         self._codes = np.zeros((0, 0), np.uint64)
 
     def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:
         codes = self._coded()
-        wanted = min(count * self.oversample, codes.shape[1])
+        wanted = min(count * (self.oversample or self._times), codes.shape[1])
         out = np.empty((len(z), wanted), np.int64)
         for row, query in enumerate(_pack(z).T):
             distance = np.zeros(codes.shape[1], np.uint16)

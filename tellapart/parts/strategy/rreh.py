@@ -32,9 +32,9 @@ class Rreh(nn.Module):
     Z_m = X_m^o A_m' (A_m A_m' + ridge tr(A_m A_m') / |A| I)^(-1), and the same coefficients shall write its latent.
     Of latents V (V_p for the pairs, V_m), U_m, codes B, W_m and an orthogonal R this is minimised::
 
-        sum_m |X_m^p - V_p U_m'|^2 + |U_m|^2           one latent for both halves of a pair
-        + relation sum_m |V_m - Z_m V_A|^2             the relation to the anchors
-        + quantise |B - V R|^2                         B in {-1, 1}, R R' = I
+        sum_m |X_m^p - V_p U_m'|^2 + |U_m|^2               one latent for both halves of a pair
+        + relation sum_m |V_m - Z_m V_A|^2                 the relation to the anchors
+        + quantise |B - V R|^2                             B in {-1, 1}, R R' = I
         + project sum_m |B_m - X_m W_m|^2 + r_m |W_m|^2    r_m = ridge tr(X_m' X_m) / width
 
     Every block in turn has its exact minimum: U_m and W_m by ridge regression, V_m by a mean, V_p by least squares (V_A
@@ -46,8 +46,8 @@ class Rreh(nn.Module):
     When to use: few pairs, and many pictures without text or texts without picture. The data may hold such rows: what
     a reader calls a problem for any other strategy is then learnt from (docs/data.md). Frozen features, two sides.
 
-    From the paper's abstract and a summary of it: its weights, its constraints on V, whether its codes see the
-    projections, and its code are not public; the terms above are this project's reading. The ridge on U is 1.
+    Written from the paper's abstract and a summary of it, without its equations, and no code of it was found: its
+    weights, constraints on V and ridges, and whether its codes see the projections, may differ from what stands above.
 
     Args:
         anchors: how many pairs, or all of them where they are fewer.

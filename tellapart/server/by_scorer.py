@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tellapart.core.banks import Vectors
 from tellapart.core.collection import Sides
 from tellapart.core.hits import Hits
 from tellapart.engine.reorder import Chain
@@ -21,13 +22,16 @@ MIXED = (
 WEIGHTS = "learned weights alone are not scored again: rerank with hybrid and sparse, or without sparse"
 
 
-def rescored(spec: str, budget: int, sides: Sides, z: np.ndarray, near: Hits, reading: Reading) -> tuple[Hits, str]:
+def rescored(
+    spec: str, budget: int, sides: Sides, z: np.ndarray, near: Hits, vectors: Vectors, reading: Reading
+) -> tuple[Hits, str]:
     """(hits in the order of a scorer, the rank part that gave it).
 
     Args:
         spec: of the scorer, see `engine.scorers.open_scorer`.
         budget: how many of the hits it is asked about.
         z: [d] the query.
+        vectors: from ids to the vectors of items, for the scorer `tokens`.
 
     Raises:
         PartError: there is no such scorer, or it cannot read these items.
@@ -35,4 +39,4 @@ def rescored(spec: str, budget: int, sides: Sides, z: np.ndarray, near: Hits, re
     chain = Chain(f"rerank(scorer={spec!r}, calls={budget})")
     check_scorers(chain.spec, sides)
     chain.parts[0].fit(z[None])
-    return chain.rank(z[None], near, lambda ids: np.zeros((len(ids), len(z)), np.float32), reading=reading), chain.spec
+    return chain.rank(z[None], near, vectors, reading=reading), chain.spec

@@ -224,7 +224,7 @@ class Service:
             text, told = self.by_words.search(words, most, at, allowed, sparse=sparse)
             near, notes = fused([near, text], most), (*notes, *told)
         read = replace(reading(self.asking, at, words, image, passing, self.live.file), sets=self.sets)
-        hits, ranked = rescored(scorer, budget, self.sides, z, near, read)
+        hits, ranked = rescored(scorer, budget, self.sides, z, near, lambda ids: at.vectors(ids.tolist()), read)
         results = [Result(i, s) for i, s in hits[0][:k]]
         searched = len(at) if passing is None else passing.count
         return Results(results, searched=searched, notes=(*notes, TOLD.format(hits.calls, by, scorer)), ranked=ranked)

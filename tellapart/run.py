@@ -68,6 +68,7 @@ def run(
         out: the run folder: `collection/`, `model/`, `index/`, `fulltext/` where there are texts, `sparse/` where a
             strategy weighs words, `rank/` where the recipe names rank parts, `corpus/` where the data keep what is
             searched apart, `regions/` where a strategy maps attributes to them,
+            `sets/` where a rank part scores items by their tokens (`engine.token_sets`),
             `sides/` where it learns from further columns (`engine.together`); where it composes queries of them,
             `corpus/` has all pictures; where it learns from items of one side only, `corpus/` has these as well,
             `recipe.toml`, `report.html`, `report.json`, `manifest.json`.
@@ -370,7 +371,7 @@ def _kept(
     stages: Stages,
 ) -> list[Any]:
     """Save the model, build the index, and show what it finds."""
-    from tellapart.engine import fulltext, sparse, tokens, weighing
+    from tellapart.engine import fulltext, sparse, token_sets, tokens, weighing
     from tellapart.engine.calibrating import FILE as CALIBRATION_FILE
     from tellapart.engine.calibrating import keep_calibration
     from tellapart.engine.composed import composing
@@ -378,7 +379,7 @@ def _kept(
     from tellapart.engine.indexing import build
     from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
-    from tellapart.engine.reorder import FOLDER, drop
+    from tellapart.engine.reorder import FOLDER, drop, model_hash
     from tellapart.engine.several import of_column
     from tellapart.engine.together import composer_of
     from tellapart.engine.trial import fit_chain
@@ -386,6 +387,7 @@ def _kept(
     rows = np.arange(len(collection))
     # what a run before this one left would speak of other scores
     drop(out / FOLDER)
+    token_sets.drop(out / token_sets.FOLDER)
     (out / "model" / CALIBRATION_FILE).unlink(missing_ok=True)
     model = keep(collection.sides(), recipe, outcome.fitted, out / "model")
     if recipe.tune in ("lora", "full"):
@@ -407,6 +409,9 @@ def _kept(
     if (composer := composer_of(out, of_captions=False)) is not None:
         references = of_column(collection, REFERENCE, lambda rows: model.project("document", vectors[REFERENCE][rows]))
         encode = composing(encode, composer, references)
+    if (sets := token_sets.held_sets(outcome.encode)) is not None:
+        sets.save(out / token_sets.FOLDER, model=model_hash(out / "model"))
+        encode = token_sets.Encoding(encode, sets)
     documents = collection if corpus is None else corpus.documents
     if beside is not None:
         documents, one_sided = beside

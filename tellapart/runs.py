@@ -156,18 +156,20 @@ def evaluate(folder: str | Path = LATEST, *, part: str = "test", stages: Stages 
     """
     require("torch", "evaluating a run")
     from tellapart.engine.evaluate import near_twins, summary
+    from tellapart.engine.reorder import open_sets
+    from tellapart.engine.token_sets import Encoding
     from tellapart.engine.trial import directions, held_out, searched
 
     run = Run(folder, stages=stages)
     run.rows(part)
     rows, train = held_out(run.collection, part), run.rows("train")
     rank = str(run.model.recipe.get("rank") or "")
+    sets = open_sets(run.folder, rank)
+    encode = run.encode if sets is None else Encoding(run.encode, sets)
     groups = run.collection.numbers("group") if "group" in run.collection.columns else None
     report = Report(f"Figures on the part {part}: {len(rows)} items")
     for name, asking, asked in directions(run.collection):
-        figures = searched(
-            run.collection, run.encode, part=part, rank=rank, asking=asking, asked=asked, corpus=run.corpus
-        )
+        figures = searched(run.collection, encode, part=part, rank=rank, asking=asking, asked=asked, corpus=run.corpus)
         twins = None
         if part != "train":
             frozen = run.features[asking]

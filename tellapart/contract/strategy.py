@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tellapart.contract._sounds import with_sound
 from tellapart.core.parts import Card, make
 from tellapart.core.relation import Keys
 from tellapart.engine.inputs import Features, Inputs, TrainData, Views
@@ -247,6 +248,12 @@ def unpaired_run(**given: Any) -> Run:
     return run
 
 
+def sounded_run(**given: Any) -> Run:
+    """A `region_run` whose items have up to three pieces of sound."""
+    made: Run = with_sound(region_run(head="linear-head(dim=8)", **given))
+    return made
+
+
 def batches(run: Run) -> list[np.ndarray]:
     """The same eight batches of ten rows for every strategy."""
     rng = np.random.default_rng(5)
@@ -442,7 +449,7 @@ def checks(card: Card) -> list[Check]:
     wanted = (
         ("stages", staged_run), ("regions", region_run), ("composed", composed_run), ("sides", sided_run),
         ("products", product_run), ("labels", labelled_run), ("views", viewed_run), ("negatives", negative_run),
-        ("texts", text_run), ("captions", caption_run),
+        ("texts", text_run), ("captions", caption_run), ("sounds", sounded_run),
     )  # fmt: skip
     runs = [made for trait, made in wanted if trait in card.traits]
     return (

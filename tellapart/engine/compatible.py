@@ -12,6 +12,7 @@ from tellapart.data.graph import EDGES
 from tellapart.data.votes import by_vote
 from tellapart.engine.scorers import check_scorers
 from tellapart.engine.suitable import check_suitable
+from tellapart.engine.token_sets import check_pooled
 from tellapart.engine.tokens import check_tokens
 from tellapart.recipe import Recipe
 
@@ -40,7 +41,9 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
     check_stages(recipe)
     _check_texts(recipe)
     check_scorers(recipe.rank, collection.sides())
+    check_pooled(recipe)
     check_suitable(collection, recipe)
+    _check_sounds(recipe)
 
 
 def _check_names(collection: Collection, recipe: Recipe) -> None:
@@ -77,6 +80,17 @@ def check_stages(recipe: Recipe) -> None:
         raise PartError(f"strategy={recipe.strategy} trains heads of several stages: set head=staged-head as well")
     if going and recipe.tune in ("lora", "full"):
         raise PartError(f"strategy={recipe.strategy} freezes head after head above an encoder at rest: set tune=head")
+
+
+def _check_sounds(recipe: Recipe) -> None:
+    """Sound is read as tokens of a frozen encoder."""
+    if "sounds" not in card_of("strategy", parse_spec(recipe.strategy)[0]).traits:
+        return
+    if recipe.tune != "head" or "tokens" not in card_of("encode", parse_spec(recipe.series)[0]).traits:
+        raise PartError(
+            f"strategy={recipe.strategy} reads pieces of sound, each with a vector of a frozen encoder: set "
+            f"series=log-mel and tune=head, not series={recipe.series} and tune={recipe.tune}"
+        )
 
 
 def learns_from_regions(recipe: Recipe) -> bool:

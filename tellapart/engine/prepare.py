@@ -29,6 +29,7 @@ from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, Opened, TrainData, Views, keys_of
 from tellapart.engine.regions import region_features, with_regions
 from tellapart.engine.several import filled, learns_from_sides, other_features, with_others
+from tellapart.engine.sounds import learns_from_sounds, sound_features, with_sounds
 from tellapart.engine.sparse import with_terms
 from tellapart.recipe import Recipe
 
@@ -80,6 +81,8 @@ def features(
         found["document"] = found["query"]
     if learns_from_regions(recipe) and not encoders:
         found |= region_features(collection, recipe, cache=cache, stages=stages)
+    if learns_from_sounds(recipe) and not encoders:
+        found |= sound_features(collection, recipe, cache=cache, stages=stages)
     if learns_from_sides(recipe):
         found |= other_features(collection, recipe, cache=cache, stages=stages, encoders=encoders)
     return found
@@ -208,6 +211,8 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         data = with_terms(data, collection, recipe)
     if "captions" in wanted:
         data = with_captions(data, collection, recipe)
+    if "sounds" in wanted:
+        data = with_sounds(data, vectors)
     if "regions" in wanted:
         data = with_regions(data, collection, vectors, recipe)
     if "edges" in wanted or ("links" in wanted and EDGES in collection.columns):

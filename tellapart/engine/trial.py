@@ -24,6 +24,8 @@ from tellapart.engine.prepare import FeaturesBySide, opened, train_data
 from tellapart.engine.reorder import POOL, Bank, Chain, Encode, learns_from_pairs
 from tellapart.engine.scorers import Reading, check_scorers
 from tellapart.engine.several import of_column
+from tellapart.engine.sounds import token_sets
+from tellapart.engine.token_sets import Encoding, asks_tokens, held_sets
 from tellapart.engine.towers import encoded
 from tellapart.engine.unpaired import Unpaired, learns_from_unpaired
 from tellapart.recipe import Recipe
@@ -184,9 +186,9 @@ def fit_chain(
     """
     held = collection if documents is None else documents
     check_scorers(rank, collection.sides(), asking, asked)
-    searched = (held.ids.astype(str), Reading.of(collection, np.arange(0), asking, asked, held))
+    reading = Reading.of(collection, np.arange(0), asking, asked, held, held_sets(encode))
     banks = _banks(collection, encode, rank, held_out(collection, "validation"), asking, asked)
-    return Chain(rank).fit(*banks, searched=searched)
+    return Chain(rank).fit(*banks, searched=(held.ids.astype(str), reading))
 
 
 def _banks(
@@ -249,7 +251,7 @@ def reordered(
     order = np.argsort(ids)
     for these in folds:
         others = unseen if len(folds) == 1 else np.delete(rows, some[these])
-        reading = Reading.of(collection, rows[some[these]], asking, asked, items)
+        reading = Reading.of(collection, rows[some[these]], asking, asked, items, held_sets(encode))
         chain = Chain(rank).fit(*_banks(collection, encode, rank, others, asking, asked), searched=(ids, reading))
         own = some[these] if collection.sides().same_space else None
         hits = chain.search(q[these], k, ids, own=own, reading=reading)
@@ -308,6 +310,8 @@ def trial(
             fitted.strategy.composer.saved(),
             of_column(collection, REFERENCE, lambda rows: alone(REFERENCE, rows)),
         )
+    if asks_tokens(recipe.rank):
+        encode = Encoding(encode, token_sets(collection, vectors, fitted))
     figures = measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus)
     return Outcome(figures, fitted.seconds, encode, fitted, alone)
 

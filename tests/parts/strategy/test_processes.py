@@ -17,6 +17,7 @@ from tellapart.contract.strategy import (
     region_run,
     sided_run,
     small_run,
+    sounded_run,
     staged_run,
     viewed_run,
 )
@@ -30,7 +31,7 @@ SPECS = (
     "symile", "symile(hidden=0.5)", "pairwise(hidden=0.3)", "samestyle-vl", "dbl",
     'episodes(shots=1, whole="icnn(k=2)")', "whitenedcse(channels=2)",
     "degla(warmup=0.0, momentum=0.5, image_weight=1.0, text_weight=1.0)",
-    "combiner", "spn4cir", "magiclens(width=8)", "mur-cir(strength=2.0)", "mur-pairs(strength=2.0)", "rtd",
+    "tefal", "combiner", "spn4cir", "magiclens(width=8)", "mur-cir(strength=2.0)", "mur-pairs(strength=2.0)", "rtd",
     "rtd(first=0.7, phi=0.1)", "rtd(first=0.1, phi=0.8)",
 )  # fmt: skip
 NONE = 7.0
@@ -50,6 +51,7 @@ def _gradients(spec: str, same_space: bool) -> list[torch.Tensor]:
         "rtd": caption_run,
     }
     by_part |= dict.fromkeys(("combiner", "spn4cir", "magiclens", "mur-cir"), composed_run)
+    by_part["tefal"] = sounded_run
     by_part |= dict.fromkeys(("villa", "dreamlip", "mgca", "glscl"), region_run)
     runs = by_part.get(spec.split("(")[0], small_run)
     alone = (labelled_run, product_run, viewed_run, negative_run, composed_run, caption_run)

@@ -167,12 +167,16 @@ class _Vectors:
 
     def of(self, recipe: Recipe) -> dict[str, np.ndarray]:
         from tellapart.engine.compatible import word_chain
+        from tellapart.engine.early import encoder_for
         from tellapart.engine.prepare import features
         from tellapart.engine.regions import said_of_regions
         from tellapart.engine.several import learns_from_sides
+        from tellapart.engine.sounds import learns_from_sounds
 
-        sided = str(learns_from_sides(recipe))
-        key = (recipe.image, recipe.text, recipe.series, word_chain(recipe), said_of_regions(recipe), sided)
+        heard = str(learns_from_sounds(recipe))
+        sided = str(learns_from_sides(recipe, self.collection))
+        encoders = (encoder_for(modality, recipe) for modality in ("image", "text", "series"))
+        key = (*encoders, word_chain(recipe), said_of_regions(recipe), heard, sided)
         if key not in self.known:
             found = features(self.collection, recipe, cache=self.cache / "embeddings", stages=self.stages)
             self.known[key] = {side: np.asarray(x[self.rows]) for side, x in found.items()}
@@ -181,8 +185,9 @@ class _Vectors:
     def corpus(self, recipe: Recipe) -> Corpus | None:
         """What is searched, where the data keep it apart from the pairs."""
         from tellapart.engine.corpus import open_corpus
+        from tellapart.engine.early import encoder_for
 
-        spec = f"{recipe.image} {recipe.text}"
+        spec = f"{encoder_for('image', recipe)} {encoder_for('text', recipe)}"
         if spec not in self.corpora:
             folder = self.cache / "embeddings"
             self.corpora[spec] = open_corpus(self.documents, recipe, cache=folder, stages=self.stages)

@@ -407,8 +407,14 @@ def _kept(
         return np.asarray(model.project(side, np.asarray(vectors[side][items])))
 
     if (composer := composer_of(out, of_captions=False)) is not None:
-        references = of_column(collection, REFERENCE, lambda rows: model.project("document", vectors[REFERENCE][rows]))
-        encode = composing(encode, composer, references)
+        alone = encode
+
+        def below(side: str, items: np.ndarray) -> np.ndarray:
+            x = np.asarray(vectors[side][items])
+            return x if composer.of_features else model.project("document" if side == REFERENCE else "query", x)
+
+        references = of_column(collection, REFERENCE, lambda rows: below(REFERENCE, rows))
+        encode = composing(alone, composer, references, below)
     if (sets := token_sets.held_sets(outcome.encode)) is not None:
         sets.save(out / token_sets.FOLDER, model=model_hash(out / "model"))
         encode = token_sets.Encoding(encode, sets)

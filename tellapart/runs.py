@@ -79,16 +79,22 @@ class Run:
         """[n, dim] unit vectors of the trained space by side; queries as composed, where the run does that."""
         found = {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
         if (composer := composer_of(self.folder, of_captions=False)) is not None:
-            found["query"] = composer(self._references(), found["query"])
+            change = self.features["query"] if composer.of_features else found["query"]
+            found["query"] = composer(self._references(of_features=composer.of_features), np.asarray(change))
         return found
 
-    def _references(self) -> np.ndarray:
-        """[n, dim] vectors of the pictures that the words of a composed query change, NaN where there is none."""
+    def _references(self, *, of_features: bool) -> np.ndarray:
+        """[n, dim] vectors of the pictures that the words of a composed query change, NaN where there is none.
+
+        Args:
+            of_features: [n, width] frozen features in their place.
+        """
         rows = np.flatnonzero(self.collection[REFERENCE].is_valid().to_numpy())
         encoder = self.model.encoders[self.model.sides.document.modality]
-        x = embedded(self.collection.take(rows), REFERENCE, encoder, stages=self.stages)
-        found = np.full((len(self.collection), self.model.dim), np.nan, np.float32)
-        found[rows] = self.model.project("document", np.asarray(x))
+        x = np.asarray(embedded(self.collection.take(rows), REFERENCE, encoder, stages=self.stages))
+        z = x if of_features else self.model.project("document", x)
+        found = np.full((len(self.collection), z.shape[1]), np.nan, np.float32)
+        found[rows] = z
         return found
 
     def encode(self, side: str, rows: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What every encoder and head promises. A check takes a factory of the ready part and raises AssertionError.
 
 Traits: `frozen` (items -> vectors in numpy), `trainable` (`module()` in torch), `head` (vectors -> vectors, trained in
-torch and applied in numpy), `tokens` (several vectors an item too: `encode_tokens`), `remote` (its weights come from
-the hub, so nothing can be run here).
+torch and applied in numpy), `tokens` (several vectors an item too: `encode_tokens`; of pictures `cells`), `remote` (its
+weights come from the hub, so nothing can be run here).
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def checks(card: Card) -> list[Check]:
     found: list[Check] = []
     if "frozen" in card.traits:
         found += [check_vectors, check_batch_mates, check_tells_items_apart, check_fingerprint, check_foreign_items]
-    if "tokens" in card.traits:
+    if {"tokens", "cells"} & set(card.traits):
         found += [check_tokens, check_tokens_alone, check_tokens_refuse]
     if "trainable" in card.traits:
         found += [check_module, check_saved_module]

@@ -2,7 +2,7 @@
 
 `small_run` builds a run over planted features with linear towers, for these checks and for anybody's own. Each check
 takes the runs it is to be made on; strategies of the traits `stages`, `regions`, `texts`, `captions`, `sides`,
-`composed`, `products`, `labels`, `views` and `negatives` are checked on runs that have some.
+`composed`, `fusion`, `products`, `labels`, `views` and `negatives` are checked on runs that have some.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tellapart.contract._fused import check_fusing_learns, check_fusing_without_torch, fused
 from tellapart.contract._sounds import with_sound
 from tellapart.core.parts import Card, make
 from tellapart.core.relation import Keys
@@ -176,6 +177,12 @@ def composed_run(**given: Any) -> Run:
     run.data = TrainData(Features(texts), Features(changed), keys, others=others, extra=extra)
     run.towers["other_image"] = run.towers["document"]
     return run
+
+
+def fused_run(**given: Any) -> Run:
+    """A `composed_run` whose items are tokens below one tower, for strategies of the trait `fusion`."""
+    made: Run = fused(composed_run(**given))
+    return made
 
 
 def caption_run(**given: Any) -> Run:
@@ -446,10 +453,12 @@ def checks(card: Card) -> list[Check]:
         found[-1:] = [check_composing_learns, check_composing_without_torch]
     if "captions" in card.traits:
         found.append(check_composing_without_torch)
+    if "fusion" in card.traits:
+        found[-1:] = [check_fusing_learns, check_fusing_without_torch]
     wanted = (
         ("stages", staged_run), ("regions", region_run), ("composed", composed_run), ("sides", sided_run),
         ("products", product_run), ("labels", labelled_run), ("views", viewed_run), ("negatives", negative_run),
-        ("texts", text_run), ("captions", caption_run), ("sounds", sounded_run),
+        ("texts", text_run), ("captions", caption_run), ("fusion", fused_run), ("sounds", sounded_run),
     )  # fmt: skip
     runs = [made for trait, made in wanted if trait in card.traits]
     return (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Composer:
         kind: one of `KINDS`.
         state: its tensors by name, float32.
         heads: of its attention, where it has some.
+        of_features: whether it takes what goes into the towers, in place of the vectors that come out (`core.joint`).
 
     Raises:
         PartError: a kind that is not known, or tensors that are not its.
@@ -32,6 +34,7 @@ class Composer:
     kind: str
     state: Mapping[str, np.ndarray] = field(repr=False)
     heads: int = 1
+    of_features: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

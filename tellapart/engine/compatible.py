@@ -10,6 +10,7 @@ from tellapart.core.parts import card_of, chain_cards, make, parse_spec, split_c
 from tellapart.data.frames import framed
 from tellapart.data.graph import EDGES
 from tellapart.data.votes import by_vote
+from tellapart.engine.early import check_fusion, encoder_for
 from tellapart.engine.scorers import check_scorers
 from tellapart.engine.suitable import check_suitable
 from tellapart.engine.token_sets import check_pooled
@@ -39,6 +40,7 @@ def check_together(collection: Collection, recipe: Recipe) -> None:
         )
     check_links(collection, recipe)
     check_stages(recipe)
+    check_fusion(recipe, collection)
     _check_texts(recipe)
     check_scorers(recipe.rank, collection.sides())
     check_pooled(recipe)
@@ -145,8 +147,7 @@ def sides_of(collection: Collection) -> dict[str, Side]:
 
 def encoder_of(side: Side, recipe: Recipe) -> str:
     """The encoder that a recipe names for a side."""
-    spec: str = getattr(recipe, side.modality)
-    return spec
+    return encoder_for(side.modality, recipe)
 
 
 def word_chain(recipe: Recipe) -> str:

@@ -24,9 +24,11 @@ FIRST, TEN, ALL, ITSELF = "R@1", "R@10", "R@10 of all right pictures", "the refe
 AT_ONCE = 256
 
 
-def composes(recipe: Recipe) -> bool:
-    """Whether the recipe's strategy learns to join a reference and a change in words."""
-    return "composed" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+def composes(recipe: Recipe, collection: Collection) -> bool:
+    """Whether the recipe's strategy learns to join a reference and a change in words; one that fuses does it where
+    there are references."""
+    traits = card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    return "composed" in traits or ("fusion" in traits and composed(collection))
 
 
 def with_gallery(
@@ -38,7 +40,7 @@ def with_gallery(
     Raises:
         PartError: a recipe that composes, and no references.
     """
-    composing = next((recipe for recipe in recipes if composes(recipe)), None)
+    composing = next((recipe for recipe in recipes if composes(recipe, collection)), None)
     if composing is None or documents is not None:
         return collection, documents
     if not composed(collection):
@@ -70,17 +72,20 @@ def told(collection: Collection) -> dict[str, np.ndarray]:
     return {"pictures": pictures, "asked": asked, "answers": answers, "picture_group": group}
 
 
-def composing(encode: Encode, composer: Composer, reference: Callable[[np.ndarray], np.ndarray]) -> Encode:
+def composing(
+    encode: Encode, composer: Composer, reference: Callable[[np.ndarray], np.ndarray], change: Encode | None = None
+) -> Encode:
     """An encoder whose queries are composed.
 
     Args:
         encode: (side, rows) -> [n, d] vectors, of the sides alone.
-        reference: rows -> [n, d] vectors of their references under the tower of the documents, NaN where there is none.
+        reference: rows -> what the composer takes of their references, NaN where there is none: vectors under the tower
+            of the documents, or the features below it.
+        change: the same of words, by side and rows; None: their vectors.
     """
 
     def together(side: str, rows: np.ndarray) -> np.ndarray:
-        z = encode(side, rows)
-        return composer(reference(rows), z) if side == "query" else z
+        return composer(reference(rows), (change or encode)(side, rows)) if side == "query" else encode(side, rows)
 
     return together
 

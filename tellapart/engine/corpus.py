@@ -19,6 +19,7 @@ from tellapart.core.errors import DataError
 from tellapart.core.parts import make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.data.composed import OWN
+from tellapart.engine.early import encoder_for
 from tellapart.engine.embed import embed
 from tellapart.engine.evaluate import Relevant
 from tellapart.engine.reorder import Encode
@@ -109,7 +110,7 @@ def open_corpus(
     if documents is None:
         return None
     side = documents.sides().document
-    spec = getattr(recipe, side.modality)
+    spec = encoder_for(side.modality, recipe)
     encoder = encoder or make("encode", spec)
     with (stages or Silence()).stage(f"embed {len(documents):,} documents with {parse_spec(spec)[0]}") as told:
         return Corpus(documents, embed(documents, side.column, encoder, cache=cache, progress=told), cache)

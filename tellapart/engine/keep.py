@@ -11,6 +11,7 @@ from torch import nn
 
 from tellapart.core.collection import Sides
 from tellapart.core.parts import make, parse_spec
+from tellapart.engine.early import encoder_for, head_for
 from tellapart.engine.fit import Fitted
 from tellapart.engine.model import Head, Model
 from tellapart.engine.tune import merge
@@ -28,10 +29,12 @@ def keep(sides: Sides, recipe: Recipe, fitted: Fitted | None, folder: Path) -> M
     Raises:
         TellapartError: the folder cannot be written, or does not read back.
     """
-    specs = {"image": recipe.image, "text": recipe.text, "series": recipe.series}
+    specs = {modality: encoder_for(modality, recipe) for modality in ("image", "text", "series")}
     heads: dict[str, Head] = {}
     if fitted is None or recipe.tune == "head":
-        heads = {side: Head(recipe.head, fitted.state[side]) for side in SIDES} if fitted else {}
+        for side, state in fitted.state.items() if fitted else ():
+            if side in SIDES:
+                heads[side] = Head(head_for(getattr(sides, side).modality, recipe), state)
         return Model.load(Model(sides, specs, heads, recipe=recipe.model_dump()).save(folder))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tuned.") as work:

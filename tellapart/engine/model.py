@@ -114,6 +114,13 @@ class Model:
             raise PartError("the two sides of this model differ: use encode_query or encode_document")
         return self._encode(sides[0], items, batch_size)
 
+    def features(self, modality: Modality, items: Sequence[Any], batch_size: int = 32) -> np.ndarray:
+        """[n, width] of items under the frozen encoder of a modality, before any head; see `encode`."""
+        if isinstance(items, str | bytes) or not isinstance(items, Sequence | np.ndarray):
+            raise DataError("give a list of items, even for one of them")
+        opened = items if modality == "text" else _Opened(items, modality)
+        return np.asarray(self.encoders[modality].encode(opened, batch_size=batch_size))
+
     def project(self, side: SideName, features: np.ndarray) -> np.ndarray:
         """[n, width] features of a side's frozen encoder -> [n, dim] float32 unit vectors."""
         if side in self._heads:
@@ -217,11 +224,7 @@ class Model:
         return model
 
     def _encode(self, side: SideName, items: Sequence[Any], batch_size: int) -> np.ndarray:
-        if isinstance(items, str | bytes) or not isinstance(items, Sequence | np.ndarray):
-            raise DataError("give a list of items, even for one of them")
-        modality = getattr(self.sides, side).modality
-        opened = items if modality == "text" else _Opened(items, modality)
-        return self.project(side, self.encoders[modality].encode(opened, batch_size=batch_size))
+        return self.project(side, self.features(getattr(self.sides, side).modality, items, batch_size))
 
     def _encoder_of(self, side: str) -> Any:
         return self.encoders[getattr(self.sides, side).modality]

@@ -83,7 +83,7 @@ def features(
         found |= region_features(collection, recipe, cache=cache, stages=stages)
     if learns_from_sounds(recipe) and not encoders:
         found |= sound_features(collection, recipe, cache=cache, stages=stages)
-    if learns_from_sides(recipe):
+    if learns_from_sides(recipe, collection):
         found |= other_features(collection, recipe, cache=cache, stages=stages, encoders=encoders)
     return found
 
@@ -149,7 +149,7 @@ def opened(collection: Collection, recipe: Recipe) -> dict[str, Inputs]:
     found: dict[str, Inputs] = {}
     augments = zip(chain_cards("augment", recipe.augment), make_chain("augment", recipe.augment), strict=True)
     by_trait = [(card.traits, augment) for card, augment in augments]
-    others = {side.column: side for side in collection.others()} if learns_from_sides(recipe) else {}
+    others = {side.column: side for side in collection.others()} if learns_from_sides(recipe, collection) else {}
     for name, side in {**sides_of(collection), **others}.items():
         part = parts.setdefault(side.modality, make("encode", encoder_of(side, recipe)))
         wanted = {"image": "pixels", "text": "words"}.get(side.modality)
@@ -203,7 +203,7 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         data.extra["place_vectors"] = places
     if "scores" in wanted:
         data.extra["score"] = _scores(collection)
-    if "sides" in wanted:
+    if learns_from_sides(recipe, collection):
         check_together(collection, recipe)
         data = with_others(data, collection, vectors, sides)
     if "texts" in wanted:

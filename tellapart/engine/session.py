@@ -49,7 +49,10 @@ class Run:
             altered: as the recipe's augmentations of pixels and words leave the items; False: as they are.
         """
         inputs = self.data.side(side).batch(rows, seed=self.draw(side) if altered else None).to(self.device)
-        network = self.towers[side] if tower is None else tower
+        return self.through(self.towers[side] if tower is None else tower, inputs)
+
+    def through(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """[n, d] vectors that a network gives, as `encode` makes them."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if self.cache is not None and torch.is_grad_enabled():
                 return self.cache.encode(network, inputs)

@@ -16,7 +16,7 @@ from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Stages
 from tellapart.data.composed import composed
 from tellapart.engine.compatible import encoder_of
-from tellapart.engine.composed import told
+from tellapart.engine.composed import composes, told
 from tellapart.engine.embed import embed, items_of
 from tellapart.engine.inputs import Features, Inputs, TrainData
 from tellapart.recipe import Recipe
@@ -24,9 +24,9 @@ from tellapart.recipe import Recipe
 FEWEST = 2
 
 
-def learns_from_sides(recipe: Recipe) -> bool:
+def learns_from_sides(recipe: Recipe, collection: Collection) -> bool:
     """Whether the recipe's strategy is given further columns beside the two sides."""
-    return "sides" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    return "sides" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits or composes(recipe, collection)
 
 
 def present(collection: Collection, column: str) -> np.ndarray:

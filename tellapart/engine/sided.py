@@ -83,9 +83,9 @@ def keep_others(
         keep_joined(out / FOLDER, "composer", [], fitted.strategy.composer.saved())
         said = "Words with a picture, or with an item to be like, are read as a change of it; captions taught that"
         return [Text(f"{said}, and how well is not known: there are no changed pictures to measure it on.")]
-    if fitted is None or not learns_from_sides(recipe):
+    if fitted is None or not learns_from_sides(recipe, collection):
         return []
-    if composes(recipe):
+    if composes(recipe, collection):
         (out / FOLDER).mkdir(parents=True)
         keep_joined(out / FOLDER, "composer", [], fitted.strategy.composer.saved())
         return _composed(collection, corpus, outcome)

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tellapart.core.composing import Composer
 from tellapart.core.errors import DataError, TellapartError, near
 from tellapart.core.files import write_atomically
+from tellapart.core.joint import KIND, Joint
 from tellapart.data.composed import REFERENCE
 from tellapart.engine.model import Model
 
@@ -156,11 +157,19 @@ class Together:
             raise DataError(f"this run knows no side {unknown[0]!r}; {near(unknown[0], encoders)}")
         if not known:
             raise DataError(f"give at least one of {', '.join(encoders)}")
-        found = {name: encoders[name](items, batch_size) for name, items in known.items()}
+        if self.composer is not None and self.composer.of_features:
+            names = {REFERENCE: sides.document.modality, sides.query.column: sides.query.modality}
+            found = {name: self.model.features(names[name], items, batch_size) for name, items in known.items()}
+            widths = {name: self.model.encoders[modality].dim for name, modality in names.items()}
+        else:
+            found = {name: encoders[name](items, batch_size) for name, items in known.items()}
+            widths = dict.fromkeys(encoders, self.model.dim)
         if self.composer is None:
             return joined(list(found.values()), self.joins)
-        nothing = np.full_like(next(iter(found.values())), np.nan)
-        return self.composer(found.get(REFERENCE, nothing), found.get(sides.query.column, nothing))
+        n = len(next(iter(found.values())))
+        nothing = {name: np.full((n, width), np.nan, np.float32) for name, width in widths.items()}
+        reference, change = ({**nothing, **found}[name] for name in (REFERENCE, sides.query.column))
+        return self.composer(reference, change)
 
 
 def _read(place: Path) -> _Saved:
@@ -190,6 +199,7 @@ def _composer(place: Path, saved: _Saved) -> Composer | None:
     if hashlib.sha256(content).hexdigest() != saved.composer.sha256:
         raise TellapartError(f"{file} is not the file that {FILE} names (its hash differs); copy the folder again")
     try:
-        return Composer(saved.composer.kind, load(content), saved.composer.heads)
+        made = Joint if saved.composer.kind == KIND else Composer
+        return made(saved.composer.kind, load(content), saved.composer.heads)
     except SafetensorError as error:
         raise TellapartError(f"{file} cannot be read: {error}") from None

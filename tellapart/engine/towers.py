@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.data.composed import REFERENCE
+from tellapart.engine.early import fuses, head_for, of_side
 from tellapart.engine.inputs import Inputs, TrainData
 from tellapart.recipe import Recipe
 
@@ -23,7 +24,7 @@ def build(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
 
     def tower(side: str, shared: nn.Module | None = None) -> nn.Module:
         inputs = data.side(side)
-        head: nn.Module = make("encode", recipe.head).module(inputs.width)
+        head: nn.Module = make("encode", head_for(of_side(side), recipe)).module(inputs.width)
         below = shared if shared is not None else inputs.encoder()
         if below is None:
             head.standardise(inputs.batch(np.arange(len(inputs)), seed=None))  # type: ignore[operator]
@@ -39,7 +40,9 @@ def build(recipe: Recipe, data: TrainData) -> nn.ModuleDict:
     else:
         shared = query.get_submodule("0") if data.one_encoder else None
         made = nn.ModuleDict({"query": query, "document": tower("document", shared)})
-    shared_reference = "composed" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    if fuses(recipe):
+        made["document"].share(query)  # type: ignore[operator]
+    shared_reference = fuses(recipe) or "composed" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
     for name, inputs in data.others.items():
         if shared_reference and name == REFERENCE:
             made[name] = made["document"]

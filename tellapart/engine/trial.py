@@ -304,12 +304,11 @@ def trial(
     fitted = fit(recipe, data, seed=seed, folder=place, progress=progress)
     encode = _encode(collection, vectors, fitted, corpus)
     alone = encode
-    if composes(recipe):
-        encode = composing(
-            encode,
-            fitted.strategy.composer.saved(),
-            of_column(collection, REFERENCE, lambda rows: alone(REFERENCE, rows)),
-        )
+    if composes(recipe, collection):
+        composer = fitted.strategy.composer.saved()
+        below: Encode = (lambda side, rows: np.asarray(vectors[side][rows])) if composer.of_features else alone
+        reference = of_column(collection, REFERENCE, lambda rows: below(REFERENCE, rows))
+        encode = composing(alone, composer, reference, below)
     if asks_tokens(recipe.rank):
         encode = Encoding(encode, token_sets(collection, vectors, fitted))
     figures = measure(collection, encode, part=part, rank=recipe.rank, corpus=corpus)

@@ -25,6 +25,7 @@ class Asking:
         model: encodes what is asked for.
         stored: from ids to the [n, d] vectors that the index holds for them.
         composer: makes one vector of a reference's and of what is to change in words, where the run has learnt that.
+        items: from ids to what the items of the index are, opened; for a composer that reads these.
     """
 
     def __init__(
@@ -32,8 +33,11 @@ class Asking:
         model: Any,
         stored: Callable[[Sequence[str]], np.ndarray],
         composer: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        items: Callable[[Sequence[str]], list[Any]] | None = None,
     ) -> None:
-        self.model, self.stored, self.composer = model, stored, composer
+        self.model, self.stored, self.composer, self.items = model, stored, composer, items
+        self.fuses = bool(getattr(composer, "of_features", False))
+        self.words_alone = bool(getattr(composer, "words_alone", False))
         self.changes_alone = composer is not None and not getattr(composer, "of_captions", False)
         sides = {model.sides.query.modality, model.sides.document.modality}
         self.reads: tuple[str, ...] = tuple(m for m in ("text", "image", "series") if m in sides)
@@ -59,7 +63,8 @@ class Asking:
             notes.append("These are the items least like those you marked; add words or something you like.")
             return -away, tuple(notes)
         if self.composer is not None and words and (self.changes_alone or len(towards) > 1):
-            z = self._changed(towards[0], towards[1:], notes)
+            references = self._references(image, like) if self.fuses else towards[1:]
+            z = self._changed(words if self.fuses else towards[0], references, towards[0], notes)
         else:
             z = unit(np.sum(towards, 0), "what is asked for")
         if away is not None:
@@ -71,26 +76,46 @@ class Asking:
         if like or unlike:
             return False
         if self.changes_alone:
-            return bool(words) and bool(image)
+            return bool(words) and (bool(image) or self.words_alone)
         return bool(words) != bool(image) and kind_of(words, image) == self.model.sides.query.modality
 
     @property
     def measured(self) -> str:
         """What is given in such a search."""
         if self.changes_alone:
-            return "a picture with words"
+            return "words, with or without a picture" if self.words_alone else "a picture with words"
         return f"{KINDS[self.model.sides.query.modality]} alone"
 
-    def _changed(self, words: np.ndarray, others: list[np.ndarray], notes: list[str]) -> np.ndarray:
-        """The vector of what words make of a picture, or of items to be like."""
+    def _changed(
+        self, words: str | np.ndarray, others: list[np.ndarray], alone: np.ndarray, notes: list[str]
+    ) -> np.ndarray:
+        """The vector of what words make of a picture, or of items to be like.
+
+        Args:
+            words: their vector, and `others` vectors; or the words, and `others` features.
+            alone: the vector of the words.
+        """
         assert self.composer is not None
         if not others:
-            notes.append("Words are read as a change here, and nothing to change was given: add a picture or an item.")
-            return words
+            if not self.words_alone:
+                notes.append(
+                    "Words are read as a change here, and nothing to change was given: add a picture or an item."
+                )
+            return alone
         notes.append("The words are read as what is to change.")
+        if isinstance(words, str):
+            change = self.model.features("text", [words])
+            found = self.composer(np.stack(others), np.repeat(change, len(others), 0))
+            return unit(found.mean(0), "what is asked for")
         reference = unit(np.sum(others, 0), "what is to be changed")
         changed: np.ndarray = self.composer(reference[None], words[None])[0]
         return unit(changed, "what is asked for")
+
+    def _references(self, image: bytes | None, like: list[str]) -> list[np.ndarray]:
+        """Features of a picture and of items to be like: their tokens are not in the index."""
+        assert self.items is not None
+        given = [] if image is None else [self._decode(image, kind_of("", image))]
+        return list(self.model.features(self.model.sides.document.modality, [*given, *self.items(like)]))
 
     def _check_reads(self, modality: str) -> None:
         if modality not in self.reads:

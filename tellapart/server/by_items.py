@@ -14,6 +14,23 @@ from tellapart.server.asking import Asking, kind_of
 from tellapart.server.snapshot import Passing, Snapshot
 
 
+def opener(asking: Asking, at: Snapshot, file: Callable[[str], bytes | Path]) -> Callable[[str], Any]:
+    """From the id of an item of a snapshot to its text, picture or window, as an encoder takes it.
+
+    Args:
+        file: as in `reading`.
+    """
+    side, base = asking.model.sides.document, at.base.collection
+    held = items_of(base, side.column, side.modality)
+
+    def document(id_: str) -> Any:
+        if side.modality == "text":
+            return at.value(id_, side.column) or ""
+        return asking.opened(file(id_), side.modality) if id_ in at.filed else held.at(base.row_of[id_])
+
+    return document
+
+
 def reading(
     asking: Asking,
     at: Snapshot,
@@ -28,14 +45,7 @@ def reading(
         file: from the id of an item whose picture or window lies in the journal to that.
     """
     item: Any = words if words else asking.opened(image or b"", kind_of("", image))
-    side, base = asking.model.sides.document, at.base.collection
-    held = items_of(base, side.column, side.modality)
-
-    def document(id_: str) -> Any:
-        if side.modality == "text":
-            return at.value(id_, side.column) or ""
-        return asking.opened(file(id_), side.modality) if id_ in at.filed else held.at(base.row_of[id_])
-
+    document = opener(asking, at, file)
     allowed = None if passing is None else set(at.ids_of(passing))
 
     def there(row: int, ids: np.ndarray) -> np.ndarray:

@@ -117,10 +117,13 @@ class Lite0Weights:
             raise PartError(f"lite0: {self.file} cannot be read: {error}") from None
 
 
-def lite0_graph(weights: Mapping[str, np.ndarray]) -> tuple[Graph, str]:
+def lite0_graph(weights: Mapping[str, np.ndarray], *, cells: bool = False) -> tuple[Graph, str]:
     """The graph and the name of its output: [n, 1280] features of uint8 pixels [n, 224, 224, 3].
 
     A BatchNorm that follows a convolution is a factor g / sqrt(var + eps) on its weights and a bias.
+
+    Args:
+        cells: [n, 1280, 2, 2] instead: the averages of the four corners of the last map, 4 x 4 of its 7 x 7 each.
     """
     graph = Graph()
     x = graph.add("Transpose", graph.add("Cast", PIXELS, to=1), perm=[0, 3, 1, 2])
@@ -143,6 +146,8 @@ def lite0_graph(weights: Mapping[str, np.ndarray]) -> tuple[Graph, str]:
             x = graph.add("Add", x, values[-step.skip])
         values.append(x)
         size = -(-size // step.stride)
+    if cells:
+        return graph, graph.add("AveragePool", x, kernel_shape=[4, 4], strides=[3, 3])
     return graph, graph.add("ReduceMean", x, graph.constant(np.array([2, 3])), keepdims=0)
 
 

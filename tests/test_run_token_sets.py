@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellapart.compare import compare
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.needs import installed
 from tellapart.data import read
@@ -100,6 +101,13 @@ def test_a_budget_may_be_asked_for_with_a_search(made):
     first = [(r.id, r.score) for r in service.search("green, high tone", k=8, rerank="tokens", budget=20).results]
     found = service.search("green, high tone", k=8)
     assert first == [(r.id, r.score) for r in [*found.results, *found.closest]]
+
+
+def test_both_are_tried_in_a_comparison(folder, tmp_path):
+    plain = Recipe.of({**SMALL, "rank": "", "epochs": 2})
+    tries = ["strategy=tefal", f"strategy=tefal + rank={RANK}"]
+    report = compare(folder, tries=tries, base=plain, seeds=2, out=tmp_path / "out", cache=tmp_path / "cache")
+    assert all(any(name in str(block) for block in report.blocks) for name in tries)
 
 
 def test_searching_imports_no_torch(made):

@@ -122,7 +122,10 @@ class Tower(nn.Module):
         """([n, t, dim] tokens in the trunk's width, [n, t] bool which there are)."""
         rows = x.float().unflatten(1, (self.tokens, -1))
         there = rows.any(-1)
-        return self.enter((rows - self.mean) / self.spread) + self.position, there
+        # Places that no item of the batch fills cost as much as others, and change nothing.
+        used = int(there.any(0).nonzero().max()) + 1 if there.any() else 0
+        rows = (rows[:, :used] - self.mean) / self.spread
+        return self.enter(rows) + self.position[:used], there[:, :used]
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

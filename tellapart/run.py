@@ -107,6 +107,7 @@ def run(
         whole.save(out / "corpus")
     from tellapart.engine.corpus import open_corpus
     from tellapart.engine.distributed import rank
+    from tellapart.engine.early import fuses
     from tellapart.engine.prepare import features
     from tellapart.engine.regions import keep_mapping
     from tellapart.engine.remarks import remarks
@@ -120,7 +121,12 @@ def run(
     corpus = open_corpus(documents, recipe, cache=cache / "embeddings", stages=stages)
     report = Report("tellapart run")
     alone = open_unpaired(items, recipe, cache=cache / "embeddings", stages=stages)
-    outcomes, name = _trials(collection, vectors, corpus, alone, given, seed, out, stages)
+    pooled = None
+    if given is not None and fuses(given):
+        plain = _recipes(collection, given)["plain InfoNCE"]
+        x = features(collection, plain, cache=cache / "embeddings", stages=stages)
+        pooled = x, open_corpus(documents, plain, cache=cache / "embeddings", stages=stages)
+    outcomes, name = _trials(collection, vectors, corpus, pooled, alone, given, seed, out, stages)
     if rank() > 0:
         # Several processes train; the first of them keeps what comes of it.
         return report
@@ -259,13 +265,18 @@ def _trials(
     collection: Collection,
     vectors: dict[str, np.ndarray],
     corpus: Corpus | None,
+    pooled: tuple[dict[str, np.ndarray], Corpus | None] | None,
     alone: Unpaired | None,
     given: Recipe | None,
     seed: int,
     out: Path,
     stages: Stages,
 ) -> tuple[dict[str, Outcome], str]:
-    """Every recipe trained and measured, and the name of the one to keep."""
+    """Every recipe trained and measured, and the name of the one to keep.
+
+    Args:
+        pooled: one vector an item, for the plain recipe, where the given one reads tokens.
+    """
     from tellapart.engine.trial import directions, key, measure, trial, without_training
 
     recipes, outcomes = _recipes(collection, given), {}
@@ -274,7 +285,8 @@ def _trials(
     options: dict[str, Any] = {"seed": seed, "folder": out / "training", "corpus": corpus, "unpaired": alone}
     for name, recipe in recipes.items():
         with stages.stage("measure the encoder as it is" if recipe.tune == "none" else f"train {name}") as told:
-            outcomes[name] = trial(collection, vectors, recipe, progress=told, **options)
+            x, among = (vectors, corpus) if pooled is None or recipe is given else pooled
+            outcomes[name] = trial(collection, x, recipe, progress=told, **options | {"corpus": among})
     used = {key(collection, recipe, seed) for recipe in recipes.values()}
     for old in (out / "training").glob("*"):
         if old.name not in used:

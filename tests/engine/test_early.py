@@ -112,6 +112,9 @@ def test_searching_needs_no_torch(done: Path) -> None:
 def test_pairs_without_references_are_trained_and_compared(tmp_path: Path) -> None:
     two = Collection(turned(80).table.drop_columns(["other_image"]))
     out = tmp_path / "out"
+    # A run before it in the same folder has trained the plain recipe on one vector an item; so does this one.
+    plain = SMALL.but(epochs=1, strategy="two-tower")
+    run(two, out=out, recipe=plain, cache=tmp_path / "cache")
     run(two, out=out, recipe=SMALL.but(epochs=1), cache=tmp_path / "cache")
     assert composer_of(out) is None and len(Service(out).search(WORDS, painted(0, 1), k=3).results) == 3
     base = SMALL.but(strategy="combiner", epochs=1)

@@ -22,6 +22,7 @@ NEEDS = {
     "negatives": "texts that are no answer, in columns `negative`, `negative_1` …, or mined ones",
     "regions": "pictures with captions",
     "captions": "pictures with captions, of which many are alike but for some words",
+    "fusion": "pictures with texts",
     "sounds": "pictures with captions and recordings of sound, in a column `sound`",
     "sides": "a further column of pictures, texts or recordings beside the two sides",
     "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
@@ -33,10 +34,10 @@ INPUTS = {
     "pairs": frozenset({"two-sides"}),
     "pairs of texts": frozenset({"two-sides", "texts"}),
     "pairs and negatives": frozenset({"two-sides", "negatives"}),
-    "pictures with captions": frozenset({"two-sides", "regions", "captions"}),
-    "pictures with captions and sound": frozenset({"two-sides", "regions", "captions", "sides", "sounds"}),
+    "pictures with captions": frozenset({"two-sides", "regions", "captions", "fusion"}),
+    "pictures with captions and sound": frozenset({"two-sides", "regions", "captions", "fusion", "sides", "sounds"}),
     "three columns or more": frozenset({"two-sides", "sides"}),
-    "references, changes, pictures": frozenset({"two-sides", "regions", "captions", "sides", "composed"}),
+    "references, changes, pictures": frozenset({"two-sides", "regions", "captions", "fusion", "sides", "composed"}),
     "nodes and links": frozenset({"two-sides", "edges"}),
 }
 LABELS = {"": frozenset[str](), "labels": frozenset({"labels"}), "numbers": frozenset({"scores"})}
@@ -85,7 +86,7 @@ def has(collection: Collection) -> frozenset[str]:
     if any(name.startswith("negative") for name in columns):
         found.add("negatives")
     if {sides.query.modality, sides.document.modality} == {"text", "image"}:
-        found |= {"regions", "captions"}
+        found |= {"regions", "captions", "fusion"}
         found |= {"sounds"} if "series" in columns else set()
     if not sides.same_space and {sides.query.modality, sides.document.modality} == {"text"}:
         found.add("texts")

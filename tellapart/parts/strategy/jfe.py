@@ -47,8 +47,9 @@ class Jfe(nn.Module):
     negatives and data mix could not be read. Candidates of a picture with words are not indexed.
 
     Rows: `image` and `text`, and `other_image` where the text says what is to change in that picture; rows with and
-    without it may stand in one table. Use it where the change is of a part of the picture and there are many rows;
-    `combiner` trains some ten times as fast. Items take 4 tokens a picture and `words` a text of memory: 20 and 36 KiB.
+    without it may stand in one table. Try `combiner` first: it begins as the sum of two vectors, takes about a seventh
+    of the time, and with some two thousand rows it finds more (see the evidence); whether many more rows turn that
+    round was not tried. A picture takes 20 KiB of memory, a text of 24 pieces 36.
 
     Args:
         first: share of the steps of stage 1.

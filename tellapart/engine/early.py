@@ -10,7 +10,7 @@ from typing import Any
 from tellapart.core.collection import Collection, modality_of
 from tellapart.core.errors import PartError
 from tellapart.core.parts import card_of, parse_spec
-from tellapart.recipe import Recipe
+from tellapart.recipe import PLAIN, Recipe
 
 CELLS = 4
 
@@ -23,7 +23,7 @@ def fuses(recipe: Recipe) -> bool:
 def encoder_for(modality: str, recipe: Recipe) -> str:
     """The encoder of a modality: the one that the recipe names, or where the strategy fuses, its tokens."""
     spec: str = getattr(recipe, modality)
-    return f"flat-tokens(encoder={spec!r}, tokens={_tokens(modality, recipe)})" if fuses(recipe) else spec
+    return f"flat-tokens(encoder={spec!r}, tokens={tokens_of(modality, recipe)})" if fuses(recipe) else spec
 
 
 def head_for(modality: str, recipe: Recipe) -> str:
@@ -31,7 +31,7 @@ def head_for(modality: str, recipe: Recipe) -> str:
     if not fuses(recipe):
         return recipe.head
     width, layers = (_option(recipe, name) for name in ("width", "layers"))
-    return f"joint-tower(dim={width}, depth={layers}, tokens={_tokens(modality, recipe)})"
+    return f"joint-tower(dim={width}, depth={layers}, tokens={tokens_of(modality, recipe)})"
 
 
 def of_side(side: str) -> str:
@@ -49,7 +49,7 @@ def check_fusion(recipe: Recipe, collection: Collection) -> None:
         return
     if recipe.tune != "head":
         raise PartError(f"strategy={recipe.strategy} learns above frozen encoders: set tune=head, not {recipe.tune}")
-    if recipe.head != Recipe.model_fields["head"].default:
+    if recipe.head not in (Recipe.model_fields["head"].default, PLAIN.head):
         raise PartError(f"strategy={recipe.strategy} is the tower itself, and head={recipe.head} would be idle")
     if recipe.relate or recipe.augment:
         field = "relate" if recipe.relate else "augment"
@@ -63,7 +63,7 @@ def check_fusion(recipe: Recipe, collection: Collection) -> None:
         )
 
 
-def _tokens(modality: str, recipe: Recipe) -> int:
+def tokens_of(modality: str, recipe: Recipe) -> int:
     """How many tokens of an item are read; an encoder that has none gives one."""
     traits = card_of("encode", parse_spec(getattr(recipe, modality))[0]).traits
     if "tokens" in traits:

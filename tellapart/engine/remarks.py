@@ -6,6 +6,7 @@ import numpy as np
 
 from tellapart.core.collection import Collection
 from tellapart.core.parts import card_of, parse_spec
+from tellapart.engine.early import fuses, tokens_of
 from tellapart.recipe import Recipe
 
 
@@ -31,6 +32,11 @@ def remarks(collection: Collection, recipe: Recipe) -> list[str]:
                 f"{name}: clusters={held['clusters']:,} is more than the {n:,} training items: clusters that would be "
                 "empty are left out"
             )
+    if fuses(recipe) and tokens_of("image", recipe) == 1:
+        said.append(
+            f"{parse_spec(recipe.strategy)[0]}: with image={recipe.image} a picture is one token, which words cannot "
+            "look into; image=lite0 gives four"
+        )
     if collection.sides().same_space and (target := collection.sides().target) is not None:
         codes = collection.codes(target)[0][split]
         alone = int((np.bincount(codes[codes >= 0]) == 1).sum())

@@ -18,13 +18,13 @@ from tellapart.core.joint import Joint
 from tellapart.core.report import Table
 from tellapart.data.images import open_image
 from tellapart.engine.together import COMPOSER, FOLDER, Together, composer_of
-from tellapart.recipe import Recipe
+from tellapart.recipe import PLAIN
 from tellapart.run import run
 from tellapart.runs import Run
 from tellapart.server.service import Service
 from tests.engine.test_together import COLOURS, painted, turned
 
-SMALL = Recipe(
+SMALL = PLAIN.but(
     strategy="jfe(width=32, words=8, first=0.05)",
     image="colour-histogram",
     epochs=50,
@@ -45,6 +45,7 @@ def test_words_and_a_picture_find_what_comes_out(done: Path) -> None:
     report = json.loads((done / "report.json").read_text())
     table = next(b for b in report["blocks"] if b.get("title") == "A reference and a change in words")
     assert [row[0] for row in table["rows"]][-1] == "reference and words"
+    assert any("a picture is one token" in block.get("text", "") for block in report["blocks"])
     # Pictures of one colour differ in a pixel, and are each other's wrong answers: right is the colour that comes out.
     opened, held = Run(done), Collection.open(done / "corpus")
     rows = [i for i in opened.rows("test") if opened.collection.values("other_image")[i] is not None]

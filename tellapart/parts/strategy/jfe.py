@@ -49,7 +49,8 @@ class Jfe(nn.Module):
     Rows: `image` and `text`, and `other_image` where the text says what is to change in that picture; rows with and
     without it may stand in one table. Try `combiner` first: it begins as the sum of two vectors, takes about a seventh
     of the time, and with some two thousand rows it finds more (see the evidence); whether many more rows turn that
-    round was not tried. A picture takes 20 KiB of memory, a text of 24 pieces 36.
+    round was not tried. A picture takes 20 KiB of memory, a text of 24 pieces 36. Cells come
+    from `image=lite0`; under an encoder without them a picture is one token.
 
     Args:
         first: share of the steps of stage 1.

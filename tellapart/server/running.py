@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import multiprocessing
 import os
 import signal
 import socket
@@ -104,11 +105,25 @@ def _serve_together(listening: socket.socket, settings: Settings, opened: Callab
     make_app(settings)
     with tempfile.TemporaryDirectory(prefix="tellapart-") as shared, _environment(SHARED, shared):
         rates_file = make_file(Path(shared) / "rates")
-        app = functools.partial(make_app, settings, rates_file)
+        app = functools.partial(_app_of_several, settings, rates_file)
         config = uvicorn.Config(app, factory=True, workers=settings.processes, **_options(settings))
         config.timeout_worker_healthcheck = LIFE_SIGN
         opened()
         Multiprocess(config, sockets=[listening]).run()
+
+
+def _app_of_several(settings: Settings, rates_file: Path) -> Any:
+    """The application of one process of several, which ends when the first one is gone, killed or not."""
+    first = multiprocessing.parent_process()
+
+    def outlived() -> None:
+        assert first is not None
+        first.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if first is not None:
+        threading.Thread(target=outlived, name="outlived", daemon=True).start()
+    return make_app(settings, rates_file)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -175,6 +175,10 @@ def test_what_one_process_writes_the_other_reads_and_takes_away(run_folder, tool
         for reader in (one, two):
             found = tell(reader, "GET", "/api/search?words=walrus&hybrid=true&k=10")[1]["results"]
             assert {r["id"] for r in found} == {f"{name}-{n}" for name in ("one", "two") for n in range(5)}
+        children = workers_of(process.pid)
+        process.kill()
+        process.wait(PATIENCE)
+        assert until(lambda: not any(Path(f"/proc/{child}").exists() for child in children)), "they outlive the first"
 
 
 def to_each(children, port, open_ones):

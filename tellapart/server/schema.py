@@ -118,6 +118,7 @@ class ColumnsAnswer(BaseModel):
     calibrated: bool
     ranked: str = Field(description="the chain of rank parts of the run; empty where it has none")
     hybrid: bool = Field(description="whether words can be looked for as words too")
+    changes: bool = Field(description="whether words say what is to change in a picture or in items, and nothing alone")
     about: dict[str, str] = Field(description="name, licence and attribution of the collection")
 
 

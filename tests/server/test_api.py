@@ -77,6 +77,9 @@ class TestAnswers:
         assert client.get("/api/items/red-star").json()["columns"]["form"] == "star"
         columns = client.get("/api/columns").json()
         assert columns["reads"] == ["text", "image"] and columns["shows"] == "image" and columns["calibrated"]
+        assert not columns["changes"]
+        service.asking.changes_alone = True
+        assert client.get("/api/columns").json()["changes"], "words of such a run say what is to change"
         assert client.get("/api/health").json() == {"status": "ok", "items": 60, "version": service.version}
 
     def test_confusions_are_computed_beside_and_then_answered(self, tmp_path, tools):

@@ -52,6 +52,7 @@ def add(app: FastAPI, service: Service, workers: Workers) -> None:
             borderline=bool(await workers.run(workers.pool, service.pairs.borderline)),
             ranked=service.chain.spec if service.chain else "",
             hybrid=service.by_words.has_text,
+            changes=service.asking.changes_alone and not service.asking.words_alone,
             about=service.about,
         )
 

@@ -545,6 +545,7 @@ async function start() {
   const [byWords, byPicture, byWindow] = ["text", "image", "series"].map((m) => about.reads.includes(m));
   $("words").disabled = !byWords;
   $("words").placeholder = byWords ? `Search ${things(about.items, "item")}${byPicture && innerWidth > 640 ? " by words or a picture" : ""}` : "Paste or drop a picture, or choose one";
+  if (about.changes) $("words").placeholder = innerWidth > 640 ? "Choose a picture or an item to be like, and say what is to change" : "What is to change";
   if (byWindow) $("file").accept = ".npy";
   if (byWindow && !byWords) $("words").placeholder = "Drop a window of a recording (.npy), or choose one";
   $("choose").hidden = !byPicture && !byWindow;

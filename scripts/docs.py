@@ -52,6 +52,7 @@ SHAPES_IN_WORDS = {
     "rank": "Hits in a better order.",
     "index": "Finding the nearest vectors.",
     "align": "From the vectors of one encoder to those of another.",
+    "find": "Items of a collection that should not be learnt from, and what to do about them.",
     "audit": "What a collection or a model gets wrong, measured.",
     "merge": "One model out of several.",
 }

@@ -1,4 +1,4 @@
-"""A collection that tellapart saved: memory-mapped, nothing is checked again."""
+"""A collection that tellapart saved: memory-mapped, nothing is checked again; decisions beside it are honoured."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from tellapart.core.collection import FILE, Collection
 from tellapart.core.errors import DataError
 from tellapart.core.progress import Progress
+from tellapart.data.decisions import as_decided
 
 ORDER = 0
 
@@ -25,11 +26,12 @@ def read(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Collection:
-    """The collection as it was saved; `root` may say where its pictures lie now."""
+    """The collection as it was saved, less what was decided against; `root` may say where its pictures lie now."""
     if columns:
         raise DataError("a saved collection has its columns already; columns= is for tables")
     try:
         found = Collection.open(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path / FILE} is damaged or no collection: {error}") from None
-    return Collection(found.table, root=root, problems=found.problems) if root is not None else found
+    found = Collection(found.table, root=root, problems=found.problems) if root is not None else found
+    return as_decided(found, path)

@@ -149,7 +149,7 @@ def test_one_class_or_one_item_a_class_is_refused(tmp_path):
         apply.classify(table(tmp_path / "all.csv", TOPICS), by="id")
 
 
-@pytest.mark.parametrize("score", ["knn(k=2)", "mahalanobis-ood(shrinkage=0.5)", "max-softmax", "hvcm"])
+@pytest.mark.parametrize("score", ["knn(k=2)", "mahalanobis-ood(shrinkage=0.5)", "max-softmax", "hvcm", "energy"])
 def test_the_unknown_is_found_and_false_alarms_are_measured(ran, new, tmp_path, score):
     out = tmp_path / "scores.jsonl"
     report = apply.detect(ran, new, score=score, by="label", false_alarms=0.1, out=out)

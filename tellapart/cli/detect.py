@@ -11,7 +11,9 @@ import typer
 def detect(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     source: Annotated[str, typer.Argument(help="The new collection: what run takes.")],
-    score: Annotated[str, typer.Option("--score", help="knn, mahalanobis-ood, max-softmax, or one's own.")] = "knn",
+    score: Annotated[
+        str, typer.Option("--score", help="knn, mahalanobis-ood, hvcm, energy, max-softmax, or one's own.")
+    ] = "knn",
     by: Annotated[str, typer.Option("--by", help="The run's column of labels, where the score needs them.")] = "",
     false_alarms: Annotated[
         float, typer.Option("--false-alarms", help="Share of known items that may be stopped.")

@@ -65,7 +65,8 @@ class ClassMixtures:
             raise DataError("class-mixtures needs labels: call fit(x, y), or use knn, which needs none")
         x = matrix(x)
         classes, codes = labels(y, len(x), least=2)
-        kind, owner = np.zeros(len(x), dtype=np.int64), []
+        kind = np.zeros(len(x), dtype=np.int64)
+        owner: list[int] = []
         for c in range(len(classes)):
             rows = np.flatnonzero(codes == c)
             # Equal items can be told apart by no cluster, and k-means would warn of the empty ones.

@@ -65,6 +65,9 @@ class Palm(nn.Module):
     pulls items of a class to each other.
     """
 
+    vectors: Tensor
+    of_class: Tensor
+
     def __init__(
         self,
         *,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tellapart.core.errors import DataError, PartError, near
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
+from tellapart.data.texts import Texts
 from tellapart.data.writing import check_writable, write_items
 from tellapart.recipe import usual_encoder
 from tellapart.runs import embedded
@@ -19,6 +22,7 @@ from tellapart.runs import embedded
 LATEST = Path("runs/latest")
 MOST_CLASSES = 10_000
 SHOWN = 12
+LEFT_OUT = 10_000
 EACH_CLASS = "the mean over classes of the share that is found, so that small classes count as much as large ones"
 
 
@@ -179,6 +183,8 @@ def select(
 ) -> Report:
     """Pick the texts of a pool that are most use for a target.
 
+    A part of the trait `stream` reads the pool by blocks, several times, and only what is kept stands in memory.
+
     Args:
         source: the pool, as `read` takes it.
         like: a collection of texts that are wanted.
@@ -193,34 +199,37 @@ def select(
     stages = stages or Silence()
     card = _scores(score, "target")
     check_writable(out)
-    pool, target = (_texts(which, column, stages) for which in (source, like))
-    n = _how_many(keep, len(pool[0]))
+    pool, wanted = (_texts(which, column, stages) for which in (source, like))
+    n = _how_many(keep, len(pool))
+    given: Callable[[Iterable[Any]], Any] = iter if "stream" in card.traits else list
+    marks = itertools.chain(itertools.repeat(True, len(wanted)), itertools.repeat(False, len(pool)))
     with stages.stage(f"fit {card.name}"):
-        texts, wanted = pool[1], target[1]
-        part = make("score", score).fit(wanted + texts, [True] * len(wanted) + [False] * len(texts))
-    with stages.stage("score"):
-        values = part.score(texts)
+        part = make("score", score).fit(given(itertools.chain(wanted, pool)), given(marks))
     rng = np.random.default_rng(seed)
-    if "select" in card.traits:
-        rows = part.select(texts, n, rng=rng)
-    else:
-        rows = np.sort(np.argsort(-values, kind="stable")[:n])
-    report = Report(f"{n} of {len(texts)} texts like {like}")
-    report.add(Figure("kept", n / len(texts), count=len(texts)))
+    with stages.stage("score"):
+        if "select" in card.traits:
+            rows = part.select(given(pool), n, rng=rng)
+        else:
+            rows = np.sort(np.argsort(-part.score(given(pool)), kind="stable")[:n])
+        values = part.score(given(pool.some(rows)))
+    report = Report(f"{n} of {len(pool)} texts like {like}")
+    report.add(Figure("kept", n / len(pool), count=len(pool)))
     if hasattr(part, "kl_reduction"):
-        usual = rng.choice(len(texts), n, replace=False)
-        nearer = part.kl_reduction([texts[r] for r in rows], [texts[r] for r in usual])
+        usual = np.sort(rng.choice(len(pool), n, replace=False))
+        nearer = part.kl_reduction(given(pool.some(rows)), given(pool.some(usual)))
         report.add(Figure("nearer to the target than a random selection", nearer, unit="nats", count=n))
-    best = rows[np.argsort(-values[rows], kind="stable")][:SHOWN]
-    rest = np.setdiff1d(np.arange(len(texts)), rows)
-    worst = rest[np.argsort(values[rest], kind="stable")][:SHOWN]
-    for title, some in (("Most like the target", best), ("Least like it, left out", worst)):
-        report.add(
-            Table(title, ["id", "score", "text"], [[pool[0].ids[r], float(values[r]), texts[r][:120]] for r in some])
-        )
-    report.facts = {"pool": len(texts), "target": len(wanted), "score": score, "seed": seed}
+    best = np.argsort(-values, kind="stable")[:SHOWN]
+    report.add(_shown("Most like the target", pool, rows[best], values[best]))
+    rest, title = np.setdiff1d(np.arange(len(pool)), rows), "Least like it, left out"
+    if len(rest) > LEFT_OUT:
+        rest, title = np.sort(rng.choice(rest, LEFT_OUT, replace=False)), f"Least like it, of {LEFT_OUT} left out"
+    lowest = part.score(given(pool.some(rest))) if len(rest) else np.zeros(0)
+    worst = np.argsort(lowest, kind="stable")[:SHOWN]
+    report.add(_shown(title, pool, rest[worst], lowest[worst]))
+    report.facts = {"pool": len(pool), "target": len(wanted), "score": score, "seed": seed}
     if out is not None:
-        report.facts["written"] = str(write_items(pool[0].take(rows).with_column("score", values[rows]), Path(out)))
+        kept = pool.collection.take(pool.rows[rows]).with_column("score", values)
+        report.facts["written"] = str(write_items(kept, Path(out)))
     return report
 
 
@@ -302,19 +311,19 @@ def _embedded(collection: Collection, side: Side, model: Any, stages: Stages) ->
     return np.asarray(embedded(collection, side.column, model.encoders[side.modality], stages=stages))
 
 
-def _texts(source: str | Path, column: str, stages: Stages) -> tuple[Collection, list[str]]:
+def _texts(source: str | Path, column: str, stages: Stages) -> Texts:
     from tellapart.data.sources import read
 
     with stages.stage(f"read {Path(str(source)).name}") as told:
-        collection = read(source, progress=told)
-    name = column or next((c for c in ("text", "anchor") if c in collection.columns), "")
-    if not name:
-        raise DataError(f"{source} has no texts; name their column with --column: {', '.join(collection.columns)}")
-    rows = [r for r, text in enumerate(collection.values(name)) if isinstance(text, str) and text.strip()]
-    if not rows:
-        raise DataError(f"the column {name!r} of {source} holds no texts")
-    kept = collection.take(rows)
-    return kept, kept.values(name)
+        return Texts(read(source, progress=told), column, source=source)
+
+
+def _shown(title: str, pool: Texts, numbers: np.ndarray, scores: np.ndarray) -> Table:
+    """Ids, scores and beginnings of a few texts of the pool, in this order."""
+    order = np.argsort(numbers)
+    said = dict(zip(numbers[order].tolist(), pool.some(numbers[order]), strict=True))
+    rows = zip(pool.ids(numbers), scores.tolist(), numbers.tolist(), strict=True)
+    return Table(title, ["id", "score", "text"], [[id_, score, said[number][:120]] for id_, score, number in rows])
 
 
 def _how_many(keep: str, of: int) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 
 from tellapart import apply
+from tellapart.core.collection import Collection
 from tellapart.core.errors import TellapartError
+from tellapart.data.texts import Texts
+from tellapart.parts.score import _hashed
 from tellapart.recipe import Recipe
 from tellapart.run import run
 
@@ -200,6 +204,48 @@ def test_a_selection_is_like_the_target_and_is_written(texts, tmp_path, suffix):
     assert len(ids) == 21 and np.mean([i.startswith("sailing") for i in ids]) > 0.8
     assert report.figure("kept").value == 0.2 == picked.figure("kept").value
     assert report.figure("nearer to the target than a random selection").value > 0
+
+
+@pytest.mark.parametrize("score", ["color-filter", "color-filter(ngrams=1)", "dsir(buckets=500)"])
+def test_a_selection_by_another_score_is_like_the_target(texts, tmp_path, score):
+    like, out = table(tmp_path / "like.csv", {"sailing": TOPICS["sailing"]}), tmp_path / "picked.jsonl"
+    report = apply.select(texts, like=like, keep="20%", score=score, out=out)
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    assert np.mean([row["id"].startswith("sailing") for row in written]) > 0.8
+    best, worst = (b for b in report.blocks if getattr(b, "columns", []) == ["id", "score", "text"])
+    scores, said = {row["id"]: row["score"] for row in written}, {row["id"]: row["text"] for row in written}
+    assert all(scores[id_] == pytest.approx(value) and said[id_] == text for id_, value, text in best.rows)
+    assert [row[1] for row in best.rows] == sorted(scores.values(), reverse=True)[: len(best.rows)]
+    assert not {row[0] for row in worst.rows} & set(scores) and worst.rows[0][1] < best.rows[-1][1]
+
+
+def test_a_pool_is_selected_from_without_holding_its_texts(tmp_path, monkeypatch):
+    """What is allocated at once stays far below the texts, which lie in a file."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{i}" for i in range(500)])
+    pool = Collection.of({"text": [" ".join(rng.choice(words, 300)) for _ in range(1500)]})
+    size, folder = sum(map(len, pool.values("text"))), pool.save(tmp_path / "pool")
+    like = Collection.of({"text": [" ".join(rng.choice(words[:50], 20)) for _ in range(20)]}).save(tmp_path / "like")
+    monkeypatch.setattr(_hashed, "_LETTERS", 30_000)
+    monkeypatch.setattr("tellapart.data.texts.TEXTS_A_BLOCK", 64)
+    monkeypatch.setattr(apply, "LEFT_OUT", 50)
+    options = {"keep": "50", "score": "color-filter(buckets=1000)"}
+    apply.select(like, like=like, keep="5", score=options["score"])
+    tracemalloc.start()
+    report = apply.select(folder, like=like, **options)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size > 3e6 and most < 0.5 * size, f"{most:.0f} bytes at once for {size} of texts"
+    assert [b.title for b in report.blocks if hasattr(b, "title")][-1] == "Least like it, of 50 left out"
+
+
+def test_texts_are_read_anew_by_blocks(monkeypatch):
+    monkeypatch.setattr("tellapart.data.texts.TEXTS_A_BLOCK", 3)
+    said = ["a", None, "b", " ", "c", "d", "", "e", "f"]
+    found = Texts(Collection.of({"id": list("012345678"), "anchor": said}))
+    assert list(found) == list(found) == list("abcdef") and len(found) == 6
+    assert list(found.some(np.array([0, 2, 3, 5]))) == ["a", "c", "d", "f"]
+    assert found.ids(np.array([5, 1])) == ["8", "2"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def has_words(text: str) -> bool:
 
 def marked(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """([m] uint64 of start mark, lower-case words and runs of punctuation, end mark of every text, [m] whose it is)."""
-    found = [[_START, *map(number, _TOKEN.findall(text.lower())), _END] for text in texts]
+    found = [[_START, *map(_known, _TOKEN.findall(text.lower())), _END] for text in texts]
     owner = np.repeat(np.arange(len(texts)), [len(words) for words in found])
     return np.fromiter((word for words in found for word in words), dtype=np.uint64), owner
 
@@ -75,7 +75,9 @@ def before(x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(x[:1]), x[:-1]])
 
 
-@functools.lru_cache(maxsize=1 << 17)
-def number(word: str) -> int:
+def number(text: str) -> int:
     """64 bits of a text, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+_known = functools.lru_cache(maxsize=1 << 17)(number)  # for words: texts would be held by it

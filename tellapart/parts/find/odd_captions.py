@@ -53,7 +53,7 @@ def odd_captions(
     addresses and not at captions that repeat; here a name that many alike pictures share is no fault.
 
     Use it first, before anything is learnt: such pairs teach nothing, and a caption that fits all is everybody's wrong
-    answer.
+    answer. Relations: `misfit-captions` finds captions that say something, of another item.
 
     Args:
         vectors: `document` [n, d], what the captions stand with.

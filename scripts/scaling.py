@@ -46,7 +46,7 @@ class Rate:
 
     what: str
     file: str
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     unit: str
 
     @property
@@ -84,26 +84,51 @@ RATES = {
     "rabitq recall": Rate("its recall@10", "index", ("indexes", "rabitq", "recall@10"), ""),
     "hnsw": Rate("`hnsw` built for 30,000 vectors", "index", ("indexes", "hnsw", "build_seconds"), "seconds"),
     "hnsw MB": Rate("memory of it beside the vectors", "index", ("indexes", "hnsw", "MB_beside_the_vectors"), "MB"),
-}  # fmt: skip
-OPTIONAL = {
     "ray": Rate("two workers on Ray, as a share of twice one process", "on_ray",
                 ("ratio to twice one worker", "median"), ""),
     "plain": Rate("two processes without Ray, as a share of twice one", "on_ray",
                   ("ratio of two processes without Ray to twice one worker", "median"), ""),
+}  # fmt: skip
+SEARCH = {
+    "recall": Rate("recall@10 of `hnsw` at its defaults, 1,000,000 vectors", "search_scale",
+                   ("mixed", "hnsw", -1, "recall@10"), ""),
+    "growth": Rate("log milliseconds of a search over log items, from 10,000 to a million", "search_scale",
+                   ("slope", "hnsw"), ""),
+    "alone": Rate("queries a second beside bare FAISS on the same graph, one by one", "backends",
+                  ("speed_ratios", "hnsw / bare FAISS", "alone", "median"), "times"),
+    "together": Rate("the same, a hundred in a call", "backends",
+                     ("speed_ratios", "hnsw / bare FAISS", "by 100", "median"), "times"),
+    "lance": Rate("queries a second beside LanceDB with the index that it makes by itself", "backends",
+                  ("speed_ratios", "hnsw / LanceDB by itself", "alone", "median"), "times"),
+    "http": Rate("half of the answers over HTTP, 16 clients, 200,000 items, writes going on", "http_search",
+                 ("p50_http / mean_bare_16_at_once",), "times a bare call of the index under the same load"),
+    "slowest": Rate("99 of 100 of them", "http_search", ("p99_http / p50_http",), "times the half"),
+    "errors": Rate("errors in 100,000 requests", "http_search", ("errors",), ""),
+    "muvera": Rate("`muvera(candidates=400)` beside exact MaxSim over 50,000 functions, one by one", "muvera",
+                   ("figures", "encodings, 400 candidates", "alone_times_faster", "median"), "times faster"),
+    "muvera recall": Rate("its recall@10", "muvera",
+                          ("figures", "encodings, 400 candidates", "recall@10", "median"), ""),
+    "killed": Rate("items lost that were acknowledged, killed at 200 points", "kill_points",
+                   ("acknowledged and lost",), ""),
 }  # fmt: skip
 
 
 def tables(prices: Prices | None = None) -> dict[str, str]:
     """The tables of the page by name, as Markdown."""
     prices = prices or Prices()
-    return {"rates": rates(), "stages": stages(prices), "memory": memory(), "cost": cost(prices)}
+    return {
+        "rates": rates(RATES),
+        "search": rates(SEARCH),
+        "stages": stages(prices),
+        "memory": memory(),
+        "cost": cost(prices),
+    }
 
 
-def rates() -> str:
+def rates(of: dict[str, Rate]) -> str:
     """What was recorded, and where it stands."""
-    known = RATES | {name: rate for name, rate in OPTIONAL.items() if (RESULTS / f"{rate.file}.json").is_file()}
     rows = [[r.what, f"{r.value:,g} {r.unit}".strip(), str(r.cores), f"[{r.file}.json]({LINKS}/{r.file}.json)"]
-            for r in known.values()]  # fmt: skip
+            for r in of.values()]  # fmt: skip
     return markdown(["what", "recorded", "cores", "file"], rows)
 
 

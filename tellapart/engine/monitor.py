@@ -132,6 +132,7 @@ class Monitor:
         self._file = self.folder / f"{os.getpid()}-{time.time_ns()}.json"
         self._counts, self._since = [0] * (BINS + 1), time.time()
         self._lock, self._unsaved, self._saved = threading.Lock(), 0, time.monotonic()
+        self._writing = threading.Lock()
 
     @staticmethod
     def of(run: str | Path) -> Monitor | None:
@@ -156,14 +157,16 @@ class Monitor:
 
     def save(self) -> None:
         """Write the counts; a folder that cannot be written only means that they are those of this process."""
-        with self._lock:
-            if not self._unsaved:
-                return
-            held = {"counts": self._counts, "edges": list(self.expected.edges), "since": self._since}
-            self._unsaved, self._saved = 0, time.monotonic()
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, json.dumps(held).encode())
+        # one after the other, so that no older counts are put over newer ones
+        with self._writing:
+            with self._lock:
+                if not self._unsaved:
+                    return
+                held = {"counts": list(self._counts), "edges": list(self.expected.edges), "since": self._since}
+                self._unsaved, self._saved = 0, time.monotonic()
+            with contextlib.suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(self._file, json.dumps(held).encode())
 
     def counts(self) -> list[int]:
         """Those of this process and of all others that serve or served the run."""

@@ -289,6 +289,6 @@ def test_a_wrong_part_fails(check, wrong) -> None:
 def test_each_trait_has_its_checks_and_every_check_is_used() -> None:
     given = {card.name: set(contract.checks(card)) for card in cards("encode").values()}
     assert given["minilm"] == set(FROZEN + TOKENS + TRAINABLE)
-    assert given["lite0"] == set(FROZEN + TRAINABLE)
+    assert given["lite0"] == set(FROZEN + TOKENS + TRAINABLE)
     assert given["linear-head"] == given["mlp-head"] == set(HEADS)
     assert contract.checks(card_of("encode", "timm-model")) == []

@@ -32,7 +32,7 @@ SPECS = (
     'episodes(shots=1, whole="icnn(k=2)")', "whitenedcse(channels=2)",
     "degla(warmup=0.0, momentum=0.5, image_weight=1.0, text_weight=1.0)",
     "tefal", "combiner", "spn4cir", "magiclens(width=8)", "mur-cir(strength=2.0)", "mur-pairs(strength=2.0)", "rtd",
-    "rtd(first=0.7, phi=0.1)", "rtd(first=0.1, phi=0.8)",
+    "rtd(first=0.7, phi=0.1)", "rtd(first=0.1, phi=0.8)", "palm(prototypes=3, k=2)",
 )  # fmt: skip
 NONE = 7.0
 

@@ -41,10 +41,8 @@ class Dsir:
     that short texts win: fewer buckets or more smoothing help then.
 
     Use it to pick from a large mixed pool what resembles a small sample; it reads texts one by one and keeps two
-    histograms only. A long text has a larger weight in absolute value than a short one.
-
-    Relations: `color-filter` asks by how much a model's loss on a text falls when it has read the target, a word at a
-    time, and takes the best instead of drawing.
+    histograms only. A long text has a larger weight than a short one; `color-filter` weighs by the word, and takes the
+    best instead of drawing.
 
     Shapes: x an iterable of n texts, y [n] with true for target texts and false for the pool; score [n] float32.
     """

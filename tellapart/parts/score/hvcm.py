@@ -44,7 +44,7 @@ class Hvcm:
     not the paper's, whose classes have 1,300 items: without them the covariance of a class with fewer items than a
     subgroup has numbers has no inverse.
 
-    Use it with labels, where classes are spread differently and have tens of items each. Since no determinant counts, a
+    Use it with labels, where classes have tens of items each (see the evidence). Since no determinant counts, a
     class that is spread widely is near to much: look at `mahalanobis-ood` where one class is a mixed bag. Costs
     n classes d^2 / G operations and classes d^2 / G numbers of memory.
 

@@ -55,9 +55,10 @@ class Palm(nn.Module):
         momentum: of a prototype at each step; the paper has 0.99 to 0.999 for hundreds of thousands of steps.
         weight: of the contrast; 0: none.
 
-    When to use: labelled items of which some are to be found that belong to no class, where classes hold kinds of their
-    own. Score afterwards with `mahalanobis-ood` or `knn` on the vectors: `tellapart detect RUN DATA`. The recipe's
-    objective is not used; nor are guides and mined negatives.
+    When to use: labelled items of which some are to be found that belong to no class; compare it with one prototype a
+    class first, from which no difference is shown, also where classes hold several kinds. Score afterwards with
+    `mahalanobis-ood` or `knn` on the vectors: `tellapart detect RUN DATA`. The recipe's objective is not used; nor are
+    guides and mined negatives.
 
     Raises `PartError` for fewer than two classes.
 

@@ -36,15 +36,10 @@ def fused(run: Any) -> Any:
     return run
 
 
-def check_fusing_learns(build: Build, runs: Callable[..., Any]) -> None:
-    """After many steps, reference and words together find their pictures before most others."""
-    run = runs()
-    strategy = build()
-    run.steps = 80
-    strategy.begin(run)
+def taught(run: Any, strategy: Any, *, rate: float) -> None:
+    """Take all steps of a run, twenty drawn rows each."""
     learnt = nn.ModuleDict({"towers": run.towers, "strategy": strategy})
-    optimizer = torch.optim.AdamW(learnt.parameters(), lr=3e-3)
-    shares = [_found(run, strategy)]
+    optimizer = torch.optim.AdamW(learnt.parameters(), lr=rate)
     for step in range(run.steps):
         run.step = step
         found = strategy.step(run, np.random.default_rng(step).permutation(len(run.data))[:20])
@@ -52,6 +47,16 @@ def check_fusing_learns(build: Build, runs: Callable[..., Any]) -> None:
         torch.stack(list(found.values())).sum().backward()
         optimizer.step()
         strategy.after(run)
+
+
+def check_fusing_learns(build: Build, runs: Callable[..., Any]) -> None:
+    """After many steps, reference and words together find their pictures before most others."""
+    run = runs()
+    strategy = build()
+    run.steps = 80
+    strategy.begin(run)
+    shares = [_found(run, strategy)]
+    taught(run, strategy, rate=3e-3)
     shares.append(_found(run, strategy))
     assert shares[1] > max(0.5, shares[0]), f"queries found {shares[0]:.2f} of their pictures, then {shares[1]:.2f}"
 

@@ -11,7 +11,6 @@ part makes: `query(texts)` and `document(texts)` give [n, d], and `cut` counts t
 
 from __future__ import annotations
 
-import copy
 import functools
 import zlib
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.contract._over_vectors import Untouched
 from tellapart.contract.classify import Build, Check, must_refuse
 from tellapart.core.collection import Collection
 from tellapart.core.parts import Card
@@ -56,11 +56,14 @@ def _plain(report: Report) -> str:
     return repr(report.to_dict())
 
 
-class Checks:
+class Checks(Untouched):
     """The checks of one card."""
 
     def __init__(self, card: Card) -> None:
         self.needed = [name for name in NAMES if name in card.traits]
+
+    def world(self, seed: int) -> tuple[dict[str, np.ndarray], Collection]:
+        return world(seed)
 
     def check_figures(self, build: Build) -> None:
         """Every figure is finite, is counted over something, and has an interval about it or says why not."""
@@ -89,22 +92,6 @@ class Checks:
         first = build()(*world(2), seed=3)
         np.random.default_rng(0).random(100)
         assert _plain(first) == _plain(build()(*world(2), seed=3)), "two runs with one seed differ"
-
-    def check_global_draws(self, build: Build) -> None:
-        """The global random state is neither used nor changed."""
-        before = str([np.random.get_state()[1].tobytes(), np.random.get_state()[2]])
-        build()(*world(3), seed=0)
-        assert before == str([np.random.get_state()[1].tobytes(), np.random.get_state()[2]]), (
-            "the global random state was used"
-        )
-
-    def check_input_unchanged(self, build: Build) -> None:
-        """Neither vectors nor collection are changed."""
-        vectors, collection = world(4)
-        before, table = copy.deepcopy(vectors), collection.table
-        build()(vectors, collection, seed=0)
-        assert all(np.array_equal(vectors[n], before[n]) for n in before), "vectors were changed in place"
-        assert collection.table.equals(table), "the collection was changed"
 
     def check_few_items(self, build: Build) -> None:
         """On too few items it says that it cannot tell, or refuses in words; it never gives a bare verdict."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.contract._fused import check_fusing_learns, check_fusing_without_torch, fused
+from tellapart.contract._fused import check_fusing_learns, check_fusing_without_torch, fused, taught
 from tellapart.contract._sounds import with_sound
 from tellapart.core.parts import Card, make
 from tellapart.core.relation import Keys
@@ -382,17 +382,9 @@ def check_composing_learns(build: Build, runs: Runs = composed_run) -> None:
     run = runs()
     strategy = build()
     strategy.begin(run)
-    learnt = nn.ModuleDict({"towers": run.towers, "strategy": strategy})
-    optimizer = torch.optim.AdamW(learnt.parameters(), lr=1.5e-3)
     shares = [_found(run, strategy)]
     run.steps = 60
-    for step in range(run.steps):
-        run.step = step
-        found = strategy.step(run, np.random.default_rng(step).permutation(len(run.data))[:20])
-        optimizer.zero_grad()
-        torch.stack(list(found.values())).sum().backward()
-        optimizer.step()
-        strategy.after(run)
+    taught(run, strategy, rate=1.5e-3)
     shares.append(_found(run, strategy))
     assert shares[1] > max(0.5, shares[0]), (
         f"composed queries found {shares[0]:.2f} of their pictures, then {shares[1]:.2f}"

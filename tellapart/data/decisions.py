@@ -7,7 +7,6 @@ last line about a finding counts. Nothing is deleted: `decided` adds columns. Wh
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,11 +16,11 @@ import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.core.files import write_atomically
 from tellapart.core.findings import FILE as FINDINGS
 from tellapart.core.findings import Findings
 from tellapart.data.marks import Mark, marked
 from tellapart.data.provenance import with_about
+from tellapart.data.said import read_said, write_said
 
 Said = Literal["accept", "reject", ""]
 
@@ -48,25 +47,15 @@ def read_decisions(folder: str | Path) -> list[Decision]:
     file = Path(folder) / FILE
     if not file.is_file():
         return []
-    if file.stat().st_size > MOST_BYTES:
-        raise DataError(f"{file} has more than {MOST_BYTES // 2**20} MiB, so it is no file of decisions")
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from None
-    last: dict[tuple[str, str], Decision] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            value = json.loads(line)
-            decision = Decision(*(value[name] for name in Decision._fields))
-        except (ValueError, KeyError, TypeError):
-            decision = Decision("", "", "")
-        if not _sound(decision):
-            raise DataError(
-                f'{file}, line {number}: a decision is {{"item": id, "kind": name, "said": "accept", "reject" or ""}}; '
-                "correct the line or remove it"
-            )
-        last[decision[:2]] = decision
+    last = read_said(
+        file,
+        Decision,
+        lambda decision: decision[:2],
+        _sound,
+        most_bytes=MOST_BYTES,
+        called="decisions",
+        form='a decision is {"item": id, "kind": name, "said": "accept", "reject" or ""}',
+    )
     return [decision for decision in last.values() if decision.said]
 
 
@@ -82,11 +71,7 @@ def add_decisions(folder: str | Path, more: Iterable[Decision]) -> list[Decision
             raise DataError(f"{decision.item!r}, {decision.kind!r}: a decision says 'accept', 'reject' or ''")
     last = {d[:2]: d for d in read_decisions(folder)} | {d[:2]: d for d in more}
     kept = [d for d in last.values() if d.said]
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, "".join(json.dumps(d._asdict(), ensure_ascii=False) + "\n" for d in kept).encode())
-    except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror}") from None
+    write_said(file, kept)
     return kept
 
 

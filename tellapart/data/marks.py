@@ -9,7 +9,6 @@ line about two items counts.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,9 +18,9 @@ import pyarrow as pa
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.core.files import write_atomically
 from tellapart.data.groups import Sets
 from tellapart.data.provenance import with_about
+from tellapart.data.said import read_said, write_said
 
 Said = Literal["same", "different", ""]
 
@@ -49,25 +48,15 @@ def read_marks(file: str | Path, *, missing_ok: bool = False) -> list[Mark]:
         if missing_ok:
             return []
         raise DataError(f"there is no file of marks {file}; tellapart serve writes one where pairs are marked")
-    if file.stat().st_size > MARK_BYTES:
-        raise DataError(f"{file} has more than {MARK_BYTES // 2**20} MiB, so it is no file of marks")
-    last: dict[frozenset[str], Mark] = {}
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            value = json.loads(line)
-            mark = Mark(*(value[name] for name in Mark._fields))
-        except (ValueError, KeyError, TypeError):
-            mark = Mark("", "", "")
-        if not _sound(mark):
-            raise DataError(
-                f'{file}, line {number}: a mark is {{"a": id, "b": id, "said": "same", "different" or ""}} '
-                "of two different items; correct the line or remove it"
-            )
-        last[frozenset(mark[:2])] = mark
+    last = read_said(
+        file,
+        Mark,
+        lambda mark: frozenset(mark[:2]),
+        _sound,
+        most_bytes=MARK_BYTES,
+        called="marks",
+        form='a mark is {"a": id, "b": id, "said": "same", "different" or ""} of two different items',
+    )
     return [mark for mark in last.values() if mark.said]
 
 
@@ -82,11 +71,7 @@ def add_mark(file: str | Path, mark: Mark) -> list[Mark]:
     file = Path(file)
     marks = {frozenset(m[:2]): m for m in read_marks(file, missing_ok=True)} | {frozenset(mark[:2]): mark}
     kept = [m for m in marks.values() if m.said]
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, "".join(json.dumps(m._asdict(), ensure_ascii=False) + "\n" for m in kept).encode())
-    except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror}") from None
+    write_said(file, kept)
     return kept
 
 

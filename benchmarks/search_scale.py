@@ -6,8 +6,9 @@
 Built as `tellapart index` builds, so that what is left to the build is chosen there, and what it prints is kept beside
 what other queries find: 500 vectors that are no items, compared with every item. Three sets of vectors, all MiniLM's:
 `glosses`, WordNet's 116,659 (queries are 500 of them); `code`, functions of the installed packages (queries are their
-docstrings); `mixed`, the first n of `_vectors.mixed`. One index at a time, the parts of a set in turns; queries go one
-by one. The slope is that of log median seconds over log items, for builds that reach the recall.
+docstrings, and 500 other docstrings are those that a run holds out for the build); `mixed`, the first n of
+`_vectors.mixed`. One index at a time, the parts of a set in turns; queries go one by one. The slope is that of log
+median seconds over log items, for builds that reach the recall.
 """
 
 from __future__ import annotations
@@ -45,11 +46,13 @@ def truth(q: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.take_along_axis(best, order, 1)
 
 
-def measured(spec: str, q: np.ndarray, z: np.ndarray, true: np.ndarray, repeats: int) -> dict[str, Any]:
-    """What the build prints, what other queries find, and how long one takes."""
+def measured(
+    spec: str, q: np.ndarray, z: np.ndarray, true: np.ndarray, repeats: int, asked: np.ndarray | None = None
+) -> dict[str, Any]:
+    """What the build prints, what other queries find, and how long one takes; `asked` are the build's own queries."""
     ids = np.asarray([f"{i:07d}" for i in range(len(z))], object)
     with tempfile.TemporaryDirectory() as folder:
-        index, report = build(spec, ids, z, folder)
+        index, report = build(spec, ids, z, folder, queries=asked)
         printed = next((b.value for b in report.blocks if getattr(b, "name", "") == f"recall@{K}"), None)
         found = index.search(q, K).ids.astype(np.int64)
         shares = [len(set(f) & set(t)) / K for f, t in zip(found.tolist(), true.tolist(), strict=True)]
@@ -69,18 +72,18 @@ def measured(spec: str, q: np.ndarray, z: np.ndarray, true: np.ndarray, repeats:
         }
 
 
-def glosses(cache: Path) -> tuple[np.ndarray, np.ndarray]:
+def glosses(cache: Path) -> tuple[np.ndarray, np.ndarray, None]:
     """Queries and items: WordNet's glosses, 500 of them kept aside."""
     found = wordnet(200_000, cache)
     if found is None:
         raise SystemExit("this needs WordNet: install the Debian package wordnet-base, or set TELLAPART_DATA")
     z = np.unique(found[1], axis=0)
     z = z[np.random.default_rng(0).permutation(len(z))]
-    return z[:QUERIES], z[QUERIES:]
+    return z[:QUERIES], z[QUERIES:], None
 
 
-def code(most: int, cache: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Queries and items: docstrings, and the functions that they are of."""
+def code(most: int, cache: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Queries, items, and queries for the build: docstrings, the functions that they are of, and other docstrings."""
     from tellapart.data import shipped
     from tellapart.engine.embed import embed
 
@@ -88,8 +91,8 @@ def code(most: int, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     found = shipped.docstrings(packages, limit=most)
     encoder = make("encode", "minilm")
     words, functions = (unit_rows(np.array(embed(found, c, encoder, cache=cache))) for c in ("anchor", "positive"))
-    rows = np.random.default_rng(0).permutation(len(found))[:QUERIES]
-    return words[rows].astype(np.float32), functions.astype(np.float32)
+    q, asked = np.split(words[np.random.default_rng(0).permutation(len(found))[: 2 * QUERIES]].astype(np.float32), 2)
+    return q, functions.astype(np.float32), asked
 
 
 def slope(rows: list[dict[str, Any]]) -> float | None:
@@ -120,9 +123,9 @@ def main() -> None:
     found: dict[str, Any] = {}
     sets = {"glosses": lambda: glosses(given.cache), "code": lambda: code(given.code, given.cache)}
     for name, made in sets.items():
-        q, z = made()
+        q, z, asked = made()
         true = truth(q, z)
-        found[name] = {spec: measured(spec, q, z, true, given.repeats) for spec in given.specs}
+        found[name] = {spec: measured(spec, q, z, true, given.repeats, asked) for spec in given.specs}
         print(name, found[name], flush=True)
     if given.items:
         everything = np.load(mixed(max(given.items) + QUERIES, given.cache), mmap_mode="r")

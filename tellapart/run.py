@@ -388,7 +388,7 @@ def _kept(
     from tellapart.engine.calibrating import keep_calibration
     from tellapart.engine.composed import composing
     from tellapart.engine.corpus import SIDE, open_corpus
-    from tellapart.engine.indexing import build
+    from tellapart.engine.indexing import asked, build
     from tellapart.engine.keep import keep
     from tellapart.engine.prepare import features
     from tellapart.engine.reorder import FOLDER, drop, model_hash
@@ -439,7 +439,8 @@ def _kept(
         nullcontext(z) if corpus is None else corpus.encoded(encode) as keys,
     ):
         single = tokens.SINGLE if tokens.several(recipe.index) else recipe.index
-        index, built = build(single, documents.ids.tolist(), keys, out / "index", progress=told)
+        queries = asked(collection, encode)
+        index, built = build(single, documents.ids.tolist(), keys, out / "index", queries=queries, progress=told)
     with stages.stage("index the word pieces") if tokens.several(recipe.index) else nullcontext() as told:
         built.add(*tokens.keep_tokens(recipe.index, collection, documents, model, out / tokens.FOLDER, progress=told))
     with stages.stage("index the words") as told:

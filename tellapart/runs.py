@@ -135,6 +135,15 @@ class Run:
         with self.corpus.encoded(self.encode) as z:
             yield self.corpus.documents.ids.tolist(), z
 
+    def held_out_queries(self) -> np.ndarray | None:
+        """[m, dim] unit vectors that an index is measured with; None where items are as good (`engine.indexing`).
+
+        None of an upgraded run too: its features are kept of few items.
+        """
+        from tellapart.engine.indexing import asked
+
+        return asked(self.collection, self.encode) if versions.facts_of(self.folder) is None else None
+
     def embedded(self, column: str, encoder: Any) -> np.ndarray:
         """[n, width] vectors of a column under a frozen encoder."""
         return embedded(self.collection, column, encoder, stages=self.stages)

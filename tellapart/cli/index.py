@@ -45,7 +45,8 @@ def index(
                 report.add(*tokens.keep_tokens(part, opened.collection, documents, opened.model, folder, progress=told))
         else:
             with opened.searched() as (ids, z), shown.stage("build the index") as told:
-                _, report = build(part, ids, z, out or run / "index", progress=told)
+                folder = out or run / "index"
+                _, report = build(part, ids, z, folder, queries=opened.held_out_queries(), progress=told)
             if out is None:
                 tokens.drop(run)
     show(report, as_json=json)

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.hits import Hits
 from tellapart.core.parts import card_of, cards, make, parse_spec
@@ -24,6 +25,7 @@ FILE = "index.json"
 BLOCK = 8192
 K = 10
 LOW_RECALL = 0.95
+FEWEST = 50
 AIM = 0.985
 MOST_BYTES = 1_000_000
 
@@ -34,6 +36,7 @@ def build(
     z: np.ndarray,
     folder: str | Path,
     *,
+    queries: np.ndarray | None = None,
     progress: Progress | None = None,
     sample: int = 200,
     seed: int = 0,
@@ -46,9 +49,11 @@ def build(
     Args:
         spec: an index part, such as "exact" or "hnsw(width=128)".
         ids, z: n ids and [n, d] vectors, memory-mapped or not.
-        sample: items that are added last: before that they are the queries on which recall is measured, so that none
-            is there to be found itself. At most a fifth of the items; 0 measures nothing.
-        seed: which items those are.
+        queries: [m, d] vectors of the kind that will be searched with, on which recall is measured. Where words search
+            for pictures they lie elsewhere than the items do, and an index finds less with them than with items.
+            None: items are the queries, and are added last, so that none is there to be found itself.
+        sample: how many queries. Of items at most a fifth; 0 measures nothing.
+        seed: which ones those are.
         progress: called with (items done, items).
 
     Returns:
@@ -60,6 +65,10 @@ def build(
     name, options = parse_spec(spec)
     card, folder = card_of("index", name), Path(folder)
     wanted = {"part": card.name, "options": options, "sample": sample, "seed": seed, "content": _content(ids, z)}
+    rng = np.random.default_rng(seed)
+    if queries is not None:
+        queries = np.asarray(queries[np.sort(rng.permutation(len(queries))[:sample])])
+        wanted["asked"] = hashlib.blake2b(queries.tobytes(), digest_size=12).hexdigest()
     if (folder / FILE).is_file():
         facts = _facts(folder)
         same = {k: facts.get(k) for k in wanted} == json.loads(json.dumps(wanted))
@@ -67,7 +76,8 @@ def build(
             return open_index(folder), _report(facts)
     start = time.monotonic()
     index = make("index", spec)
-    held = np.sort(np.random.default_rng(seed).choice(len(z), min(sample, len(z) // 5), replace=False))
+    aside = 0 if queries is not None else min(sample, len(z) // 5)
+    held = np.sort(rng.choice(len(z), aside, replace=False))
     rest = np.setdiff1d(np.arange(len(z)), held)
     names = np.asarray(ids, object)
     recall = np.zeros(0)
@@ -79,6 +89,8 @@ def build(
             index.add(names[piece], np.asarray(z[piece]))
             if progress is not None:
                 progress(len(index), len(z))
+    if queries is not None and len(queries):
+        recall = widened(index, queries)
     index.save(folder)
     facts = {**wanted, "spec": spec, "items": len(index), "dim": index.dim, "recall": recall.tolist()}
     facts["chosen"] = index.chosen
@@ -87,6 +99,21 @@ def build(
     facts["bytes"] = sum(_bytes(f) for f in folder.rglob("*") if f.is_file()) + index.elsewhere()
     _write(folder / FILE, facts)
     return index, _report(facts)
+
+
+def asked(collection: Collection, encode: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray | None:
+    """[m, d] vectors of the validation items' query side, for `build`; None where a side is searched with itself, or
+    too few items are held out to measure by.
+
+    Args:
+        encode: unit vectors of a side at some rows.
+    """
+    if collection.sides().same_space or "split" not in collection.columns:
+        return None
+    rows = np.flatnonzero(np.asarray(collection.values("split"), dtype=object) == "validation")
+    found = np.asarray(encode("query", rows), np.float32) if len(rows) >= FEWEST else np.zeros((0, 1))
+    found = found[np.isfinite(found).all(axis=1)]
+    return found if len(found) >= FEWEST else None
 
 
 def open_index(folder: str | Path) -> Any:
@@ -160,7 +187,8 @@ def _report(facts: dict[str, Any]) -> Report:
     if len(shares):
         low, high = intervals.bootstrap(shares, within=intervals.SHARE)
         recall = float(shares.mean())
-        note = "against the exact search, on items kept aside"
+        asking = "with held-out queries" if "asked" in facts else "on items kept aside"
+        note = f"against the exact search, {asking}"
         if np.isnan(low):
             report.add(Figure(f"recall@{K}", recall, count=len(shares), note=note))
         else:

@@ -53,6 +53,23 @@ def test_recall_is_measured_on_items_that_are_not_in_the_index_yet(tmp_path):
     assert any("misses" in b.text for b in report.blocks if hasattr(b, "text"))
 
 
+def test_recall_is_measured_and_width_chosen_with_the_queries_that_are_given(tmp_path):
+    ids, z = world(4000)
+    queries = np.random.default_rng(1).normal(size=(300, 64)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    _, by_items = build("ivf", ids, z, tmp_path / "items")
+    index, report = build("ivf", ids, z, tmp_path / "queries", queries=queries)
+    kept = queries[np.sort(np.random.default_rng(0).permutation(300)[:200])]
+    best = [{ids[j] for j in row} for row in np.argsort(-(kept @ z.T), axis=1)[:, :10]]
+    shares = [len(b & set(f)) / 10 for b, f in zip(best, index.search(kept, 10).ids.tolist(), strict=True)]
+    assert report.figure("recall@10").value == pytest.approx(np.mean(shares)) and np.mean(shares) >= 0.985
+    assert report.figure("probe chosen at build").value > by_items.figure("probe chosen at build").value
+    assert "held-out queries" in report.figure("recall@10").note
+    assert build("ivf", ids, z, tmp_path / "queries", queries=queries)[1].figure("recall@10") == report.figure(
+        "recall@10"
+    )
+
+
 def test_the_same_call_again_builds_nothing(tmp_path, monkeypatch):
     ids, z = world(300)
     build("exact", ids, z, tmp_path)

@@ -1,4 +1,4 @@
-"""What a model says of items that it was not fitted on: folds that keep groups whole, and a model of pairs.
+"""What a model says of items that it was not fitted on: folds that keep groups whole, models of labels and of pairs.
 
 A model that has seen a wrong label or a swapped pair has learnt it, and calls it right. Fitted on the other folds, it
 says what the rest of the collection would make of the item.
@@ -6,13 +6,83 @@ says what the rest of the collection would make of the item.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.core.features import unit_rows
+from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
+from tellapart.core.features import labels, matrix, unit_rows
+from tellapart.core.parts import make
 
 Tower = Callable[[np.ndarray], np.ndarray]
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The items of a collection whose labels can be judged by the others.
+
+    Attributes:
+        rows: [n] rows of the collection; x: [n, d] float64 features.
+        codes: [n] labels as given, numbers of `names`; every name is that of some item.
+        fold: [n] fold numbers; duplicates are in one.
+    """
+
+    rows: np.ndarray
+    x: np.ndarray
+    codes: np.ndarray
+    names: list[str]
+    fold: np.ndarray
+
+
+def judged(vectors: Mapping[str, np.ndarray], collection: Collection, *, folds: int, seed: int) -> Labels:
+    """The labelled items of classes that have at least five items, in more than one fold.
+
+    A class must be seen by every model, or its items would be called wrong for want of it.
+
+    Args:
+        vectors: `document` [n, d].
+        collection: with a column `label`; `near` or `group` says what is kept in one fold.
+
+    Raises:
+        DataError: no labels, fewer than two such classes, rows that do not match, or values that are not finite.
+    """
+    x = matrix(vectors.get("document"), what="document")
+    if len(x) != len(collection):
+        raise DataError(f"{len(collection)} items need as many rows of vectors, not {len(x)}")
+    if "label" not in collection.columns:
+        raise DataError("the collection has no column 'label' to look for errors in")
+    whole = next((collection.codes(c)[0] for c in ("near", "group") if c in collection.columns), np.arange(len(x)))
+    given, known = collection.codes("label")
+    fold = folds_of(whole, folds, np.random.default_rng(seed))
+    spread = [len(np.unique(fold[given == c])) > 1 and (given == c).sum() >= FEWEST for c in range(len(known))]
+    rows = np.flatnonzero((given >= 0) & np.append(spread, False)[given])
+    if len(np.unique(given[rows])) < 2:
+        raise DataError(f"fewer than two labels have {FEWEST} items that are no duplicates: nothing can be compared")
+    classes, codes = labels(given[rows], len(rows))
+    return Labels(rows, x[rows], codes, [str(known[c]) for c in classes], fold[rows])
+
+
+def crossed(
+    x: np.ndarray, codes: np.ndarray, fold: np.ndarray, classify: str, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """[n, classes] float64 probabilities by classifiers that were fitted on the other folds; rows sum to 1.
+
+    Args:
+        classify: spec of a part of shape `classify`.
+        kept: [n] bool, what may be learnt from; None: all. A class that is not kept in the other folds is given 0.
+
+    Raises:
+        DataError: fewer than two classes are kept outside of a fold.
+    """
+    proba = np.zeros((len(x), int(codes.max()) + 1))
+    for f in np.unique(fold):
+        rest = fold != f if kept is None else (fold != f) & kept
+        part = make("classify", classify).fit(x[rest].astype(np.float32), codes[rest])
+        proba[np.ix_(fold == f, part.classes_)] = part.predict_proba(x[fold == f].astype(np.float32))
+    return proba / np.maximum(proba.sum(axis=1, keepdims=True), 1e-12)
 
 
 def folds_of(group: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:

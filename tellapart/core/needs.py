@@ -14,6 +14,7 @@ EXTRA_OF = {
     "scipy": "curate",
     "imagehash": "curate",
     "datasketch": "curate",
+    "cleanlab": "curate",
     "faiss": "ann",
     "threadpoolctl": "ann",
     "lancedb": "lance",

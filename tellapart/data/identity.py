@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from tellapart.core.close import cosine_pairs
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.needs import installed, require
@@ -25,7 +26,7 @@ from tellapart.data.curated import key, once
 from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
 from tellapart.data.limits import PROBLEMS
-from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shingles, text_pairs
+from tellapart.data.neighbours import hamming_pairs, jaccard, shingles, text_pairs
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 from tellapart.data.regions import BOX, box_of

@@ -1,4 +1,4 @@
-"""Pairs of items that are close: perceptual hashes by Hamming distance, texts by shared shingles, vectors by cosine."""
+"""Pairs of items that are close: perceptual hashes by Hamming distance, texts by their shared shingles."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from tellapart.core.needs import installed, require
+from tellapart.core.close import Pairs
+from tellapart.core.needs import require
 from tellapart.core.pieces import content_key, done_once
 from tellapart.core.progress import Progress
 from tellapart.data.groups import Sets
-
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 ALL_PAIRS = 20_000
 BLOCK = 1024
@@ -47,35 +46,6 @@ def hamming_pairs(codes: np.ndarray, radius: int) -> Pairs:
             for members in _buckets(np.packbits(bits[:, piece], axis=1)):
                 for start in range(0, len(members), BLOCK):
                     found.append(_close(codes, members[start : start + BLOCK], members[start:], radius))
-    return _unique(found)
-
-
-def cosine_pairs(z: np.ndarray, threshold: float, progress: Progress | None = None) -> Pairs:
-    """All pairs of rows with a cosine of at least `threshold`: (a, b, cosine) with a < b.
-
-    On FAISS where it is installed, otherwise block by block in numpy; rows without length are close to nothing.
-    """
-    z = np.ascontiguousarray(z, dtype=np.float32)
-    lengths = np.linalg.norm(z, axis=1, keepdims=True)
-    z = np.divide(z, lengths, out=np.zeros_like(z), where=lengths > 0)
-    found: list[Pairs] = []
-    index = None
-    if installed("faiss"):
-        index = require("faiss", "searching neighbours").IndexFlatIP(z.shape[1])
-        index.add(z)
-    for start in range(0, len(z), BLOCK):
-        block = z[start : start + BLOCK]
-        if index is not None:
-            limits, scores, b = index.range_search(block, float(np.nextafter(np.float32(threshold), np.float32(-1))))
-            a = np.repeat(np.arange(len(block)), np.diff(limits.astype(np.int64))) + start
-        else:
-            sims = block @ z[start:].T
-            rows, columns = np.nonzero(sims >= threshold)
-            a, b, scores = rows + start, columns + start, sims[rows, columns]
-        keep = a < b
-        found.append((a[keep], b[keep].astype(np.int64), np.minimum(scores[keep], 1.0)))
-        if progress is not None:
-            progress(min(start + BLOCK, len(z)), len(z))
     return _unique(found)
 
 

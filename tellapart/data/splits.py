@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from tellapart.core.close import cosine_pairs
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, near
 from tellapart.core.plan import generator
 from tellapart.data.groups import Sets
-from tellapart.data.neighbours import cosine_pairs
 from tellapart.data.provenance import with_about
 from tellapart.data.votes import by_vote
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tellapart.core.close import cosine_pairs
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.data import curate, links, read
 from tellapart.data.groups import Links, join
 from tellapart.data.identity import normal
-from tellapart.data.neighbours import cosine_pairs, hamming_pairs, jaccard, shingles, text_pairs
+from tellapart.data.neighbours import hamming_pairs, jaccard, shingles, text_pairs
 from tellapart.data.provenance import about
 
 from .conftest import encoded, noise
@@ -206,14 +207,30 @@ def test_hamming_pairs_miss_nothing(force_pieces, monkeypatch):
 @pytest.mark.parametrize("faiss", [True, False])
 def test_cosine_pairs_are_those_of_plain_loops(faiss, monkeypatch):
     if not faiss:
-        monkeypatch.setattr("tellapart.data.neighbours.installed", lambda name: False)
-    monkeypatch.setattr("tellapart.data.neighbours.BLOCK", 7)
+        monkeypatch.setattr("tellapart.core.close.installed", lambda name: False)
+    monkeypatch.setattr("tellapart.core.close.BLOCK", 7)
     z = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     z[5] = 0
     a, b, _ = cosine_pairs(z, 0.9)
     unit = [v / max(np.linalg.norm(v), 1e-12) for v in z.astype(float)]
     expected = [(i, j) for i in range(40) for j in range(i + 1, 40) if float(unit[i] @ unit[j]) >= 0.9]
     assert list(zip(a.tolist(), b.tolist(), strict=True)) == expected
+
+
+def test_close_vectors_are_found_among_many_as_among_few(monkeypatch):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(3000, 16)).astype(np.float32)
+    z[2000:2600] = 3 * (z[:600] + 0.05 * rng.normal(size=(600, 16)))
+    z[2700:2720], z[2750] = z[7], 0
+    exact = cosine_pairs(z, 0.98)
+    monkeypatch.setattr("tellapart.core.close.ALL_PAIRS", 1000)
+    told = []
+    a, b, cosine = cosine_pairs(z, 0.98, lambda done, of: told.append((done, of)))
+    pairs, true = set(zip(a.tolist(), b.tolist(), strict=True)), set(zip(*(x.tolist() for x in exact[:2]), strict=True))
+    assert pairs <= true and len(true) > 600 and len(pairs) >= 0.99 * len(true)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True).clip(1e-12)
+    np.testing.assert_allclose(cosine, np.einsum("nd,nd->n", unit[a], unit[b]), atol=1e-6)
+    assert (np.diff(a * 3000 + b) > 0).all() and told[-1] == (3000, 3000)
 
 
 def test_text_pairs_find_what_jaccard_says():

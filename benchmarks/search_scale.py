@@ -1,14 +1,13 @@
 """Recall of every index at its defaults, and how the time of a search grows with the number of items.
 
     python benchmarks/search_scale.py [--items 10000 30000 100000 300000 1000000] [--specs hnsw ivf …] [--repeats 3]
-                                      [--cache runs/benchmarks] [--code 40000] [--growth hnsw]
+                                      [--cache runs/benchmarks] [--growth hnsw]
 
 Built as `tellapart index` builds, so that what is left to the build is chosen there, and what it prints is kept beside
-what other queries find: 500 vectors that are no items, compared with every item. Three sets of vectors, all MiniLM's:
-`glosses`, WordNet's 116,659 (queries are 500 of them); `code`, functions of the installed packages (queries are their
-docstrings, and 500 other docstrings are those that a run holds out for the build); `mixed`, the first n of
-`_vectors.mixed`. One index at a time, the parts of a set in turns; queries go one by one. The slope is that of log
-median seconds over log items, for builds that reach the recall.
+what other queries find: 500 vectors that are no items, compared with every item. Two sets of vectors, both MiniLM's:
+`glosses`, WordNet's 116,659 (queries are 500 of them); `mixed`, the first n of `_vectors.mixed`. One index at a time,
+the parts of a set in turns; queries go one by one. The slope is that of log median seconds over log items, for builds
+that reach the recall. Queries that are unlike the items: `code_queries.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ import numpy as np
 from _record import spread, write
 from _vectors import mixed, wordnet
 
-from tellapart.core.features import unit_rows
-from tellapart.core.parts import make
 from tellapart.engine.indexing import build
 
 SPECS = ["exact", "sign-bits", "hnsw", "ivf", "rabitq"]
@@ -72,27 +69,14 @@ def measured(
         }
 
 
-def glosses(cache: Path) -> tuple[np.ndarray, np.ndarray, None]:
+def glosses(cache: Path) -> tuple[np.ndarray, np.ndarray]:
     """Queries and items: WordNet's glosses, 500 of them kept aside."""
     found = wordnet(200_000, cache)
     if found is None:
         raise SystemExit("this needs WordNet: install the Debian package wordnet-base, or set TELLAPART_DATA")
     z = np.unique(found[1], axis=0)
     z = z[np.random.default_rng(0).permutation(len(z))]
-    return z[:QUERIES], z[QUERIES:], None
-
-
-def code(most: int, cache: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, items, and queries for the build: docstrings, the functions that they are of, and other docstrings."""
-    from tellapart.data import shipped
-    from tellapart.engine.embed import embed
-
-    packages = ("python", "numpy", "scipy", "sklearn", "torch", "transformers", "pandas", "sentence_transformers")
-    found = shipped.docstrings(packages, limit=most)
-    encoder = make("encode", "minilm")
-    words, functions = (unit_rows(np.array(embed(found, c, encoder, cache=cache))) for c in ("anchor", "positive"))
-    q, asked = np.split(words[np.random.default_rng(0).permutation(len(found))[: 2 * QUERIES]].astype(np.float32), 2)
-    return q, functions.astype(np.float32), asked
+    return z[:QUERIES], z[QUERIES:]
 
 
 def slope(rows: list[dict[str, Any]]) -> float | None:
@@ -114,19 +98,16 @@ def main() -> None:
     options.add_argument("--items", type=int, nargs="*", default=[10_000, 30_000, 100_000, 300_000, 1_000_000])
     options.add_argument("--specs", nargs="*", default=SPECS)
     options.add_argument("--growth", default="hnsw")
-    options.add_argument("--code", type=int, default=40_000)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--cache", type=Path, default=Path(__file__).parent.parent / "runs" / "benchmarks")
     options.add_argument("--dry", action="store_true", help="print and record nothing")
     given = options.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
-    sets = {"glosses": lambda: glosses(given.cache), "code": lambda: code(given.code, given.cache)}
-    for name, made in sets.items():
-        q, z, asked = made()
-        true = truth(q, z)
-        found[name] = {spec: measured(spec, q, z, true, given.repeats, asked) for spec in given.specs}
-        print(name, found[name], flush=True)
+    q, z = glosses(given.cache)
+    true = truth(q, z)
+    found["glosses"] = {spec: measured(spec, q, z, true, given.repeats) for spec in given.specs}
+    print("glosses", found["glosses"], flush=True)
     if given.items:
         everything = np.load(mixed(max(given.items) + QUERIES, given.cache), mmap_mode="r")
         q, rest = np.array(everything[:QUERIES]), everything[QUERIES:]

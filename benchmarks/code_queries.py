@@ -3,8 +3,8 @@
     python benchmarks/code_queries.py [--functions 40000] [--specs hnsw ivf …] [--repeats 3] [--cache runs/benchmarks]
 
 The vectors are MiniLM's of the functions of the installed packages and of their docstrings. Each index is built as a
-run builds it, twice: measured and widened with items that are kept aside, and with 500 docstrings that a run would hold out.
-Then 500 other docstrings are searched for, one by one, and what they find is compared with every function.
+run builds it, twice: measured and widened with items that are kept aside, and with 500 docstrings that a run would hold
+out. Then 500 other docstrings are searched for, one by one, and what they find is compared with every function.
 """
 
 from __future__ import annotations

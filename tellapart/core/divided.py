@@ -1,4 +1,4 @@
-"""Losses divided into small and large ones by a mixture of two normal distributions, to tell clean items from wrong.
+"""Items divided into clean and wrong: by the size of their losses, and by a line through their features.
 
 What is labelled or paired wrongly is learnt late, so that early in training its loss is larger.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.core.errors import DataError
+from tellapart.core.features import unit_rows
 
 _SMALLEST = 5e-4
 _STEPS, _CLOSE = 200, 1e-6
+_FEWEST = 2
 
 
 def clean_probability(losses: np.ndarray) -> np.ndarray:
@@ -48,6 +50,59 @@ def clean_probability(losses: np.ndarray) -> np.ndarray:
         last = total.mean()
     low = int(mean[1] < mean[0])
     return _falling(share[:, low], x, mean[low], mean[1 - low])
+
+
+def principal(x: np.ndarray, dim: int) -> np.ndarray:
+    """[n, at most dim] features of unit length, standardised, then along their principal directions with variance 1."""
+    z = unit_rows(x)
+    z = z - z.mean(axis=0)
+    deviation = z.std(axis=0)
+    if not deviation.max() > 1e-12:
+        raise DataError("all items are equal: there is nothing to tell them apart by")
+    u, s, _ = np.linalg.svd(z / np.maximum(deviation, 1e-6 * deviation.max()), full_matrices=False)
+    found: np.ndarray = u[:, : min(dim, int((s > 1e-6 * s[0]).sum()))] * np.sqrt(len(x))
+    return found
+
+
+def separated(x: np.ndarray, clean: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """[n] float64: how likely each item is clean, by a linear separation of the others' clean items from the rest.
+
+    Formula: t minimises |w|^2 / 2 - sum_i b_i log p(clean_i), p(1) = sigmoid(w x + c), over the items of other folds;
+    b_i = n / 2 over the number of items that are as clean_i, so that both sides count equally. Where a side has fewer
+    than two items there, there is nothing to separate, and the fold is clean.
+
+    Args:
+        x: [n, d] standardised features; clean: [n] bool; fold: [n] fold numbers.
+    """
+    found = np.ones(len(x))
+    wide = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    for f in np.unique(fold):
+        own, rest = fold == f, fold != f
+        sides = int(clean[rest].sum()), int((~clean[rest]).sum())
+        if min(sides) >= _FEWEST:
+            found[own] = _sigmoid(wide[own] @ _balanced(wide[rest], clean[rest]))
+    return found
+
+
+def _balanced(x: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression by Newton's steps; the last column is the constant and not penalised."""
+    weight = len(x) / 2 / np.where(clean, clean.sum(), (~clean).sum())
+    penalty = np.eye(x.shape[1])
+    penalty[-1, -1] = 1e-9
+    t = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = _sigmoid(x @ t)
+        bend = (x * (weight * p * (1 - p))[:, None]).T @ x + penalty
+        step = np.linalg.solve(bend, x.T @ (weight * (p - clean)) + penalty @ t)
+        t -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    return t
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    found: np.ndarray = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
+    return found
 
 
 def _upper(x: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Losses divided into small and large ones."""
+"""Items divided by losses and by a line through features."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tellapart.core.divided import clean_probability
+from tellapart.core.divided import clean_probability, principal, separated
 from tellapart.core.errors import DataError
 
 
@@ -54,3 +54,26 @@ def test_equal_losses_are_all_clean() -> None:
 def test_what_is_no_number_for_each_item_is_refused(losses: np.ndarray) -> None:
     with pytest.raises(DataError, match="one finite number"):
         clean_probability(losses)
+
+
+def test_the_line_is_that_of_the_library_fitted_on_the_other_folds() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(3)
+    clean, fold = rng.random(120) < 0.8, np.arange(120) % 3
+    x = rng.normal(size=(120, 4)) + clean[:, None]
+    found = separated(x, clean, fold)
+    for f in range(3):
+        line = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=5000).fit(x[fold != f], clean[fold != f])
+        np.testing.assert_allclose(found[fold == f], line.predict_proba(x[fold == f])[:, 1], atol=1e-5)
+    np.testing.assert_array_equal(separated(x, np.ones(120, bool), fold), np.ones(120))
+
+
+def test_principal_directions_are_as_many_as_there_are_and_of_variance_one() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(90, 3)) @ rng.normal(size=(3, 8)) + 5 * rng.normal(size=8)
+    z = principal(np.concatenate([x, np.full((90, 1), 3.0)], axis=1), 2)
+    np.testing.assert_allclose(z.T @ z / 90, np.eye(2), atol=1e-9)
+    assert principal(rng.normal(size=(20, 50)), 64).shape[1] <= 19
+    with pytest.raises(DataError, match="all items are equal"):
+        principal(np.ones((4, 3)), 2)

@@ -100,8 +100,9 @@ def detect(
     run: str | Path,
     source: str | Path,
     *,
-    score: str = "knn",
+    score: str = "",
     by: str = "",
+    names: str = "",
     false_alarms: float = 0.05,
     out: str | Path | None = None,
     stages: Stages | None = None,
@@ -114,8 +115,9 @@ def detect(
     Args:
         run: the folder of a run.
         source: the new collection, as `read` takes it.
-        score: spec of a `score` part that finds the unknown.
+        score: spec of a `score` part that finds the unknown; empty: `knn`, or `clipn` where there are names.
         by: the column of labels, where the score needs them; empty: the run's own target.
+        names: what is known by names alone, parted by commas, for a score of the trait `names` (see `naming`).
         out: a .jsonl, .csv or .parquet file for id, score and unknown of every new item.
 
     Raises:
@@ -128,8 +130,15 @@ def detect(
     stages = stages or Silence()
     if not 0 < false_alarms < 1:
         raise DataError(f"false alarms are a share between 0 and 1, not {false_alarms}")
+    score = score or ("clipn" if names else "knn")
     card = _scores(score, "unknown")
     check_writable(out)
+    if "names" in card.traits:
+        from tellapart.naming import without_a_name
+
+        return without_a_name(run, source, score=score, names=names, by=by, out=out, stages=stages)
+    if names:
+        raise PartError(f"{card.name} is fitted on items and takes no names; leave --score out, or use clipn")
     opened = Run(run, stages=stages)
     side = opened.collection.sides().document
     labels = _labels(opened, by) if "labels" in card.traits else None

@@ -12,9 +12,12 @@ def detect(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     source: Annotated[str, typer.Argument(help="The new collection: what run takes.")],
     score: Annotated[
-        str, typer.Option("--score", help="knn, mahalanobis-ood, hvcm, energy, max-softmax, or one's own.")
-    ] = "knn",
+        str, typer.Option("--score", help="knn, mahalanobis-ood, hvcm, energy, max-softmax, or one's own; knn if none.")
+    ] = "",
     by: Annotated[str, typer.Option("--by", help="The run's column of labels, where the score needs them.")] = "",
+    names: Annotated[
+        str, typer.Option("--names", help='What is known by names alone, "cat,dog": finds what is none of these.')
+    ] = "",
     false_alarms: Annotated[
         float, typer.Option("--false-alarms", help="Share of known items that may be stopped.")
     ] = 0.05,
@@ -27,6 +30,8 @@ def detect(
     from tellapart.cli._say import save_page, show, stages
 
     with stages() as shown:
-        report = apply.detect(run, source, score=score, by=by, false_alarms=false_alarms, out=out, stages=shown)
+        report = apply.detect(
+            run, source, score=score, by=by, names=names, false_alarms=false_alarms, out=out, stages=shown
+        )
     show(report, as_json=json)
     save_page(report, html, None)

@@ -2,11 +2,14 @@
 
 Traits: `unknown` (higher = less like what was fitted), `target` (higher = more like the items marked in y), `texts`
 (items are texts, otherwise vectors), `labels` (fitting needs labels), `classes` (`add_class`), `layers` (a list of
-feature blocks), `select` (`select(x, n, rng=)`), `stream` (`observe`).
+feature blocks), `select` (`select(x, n, rng=)`), `stream` (`observe`), `names` (fitted on items, the vectors of their
+texts in place of labels, and `names=`, vectors of class names; `named(names)` asks for others, and `unknown(x)` decides
+without a threshold).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -125,7 +128,7 @@ class Checks:
             refused["values that are not numbers"] = lambda: build().fit(holed, y)
             refused["values that are not numbers in scoring"] = lambda: part.score(holed)
             refused["another width"] = lambda: part.score(x[:, :5])
-        if "labels" in self.card.traits:
+        if {"labels", "names"} & set(self.card.traits):
             refused["fewer labels than items"] = lambda: build().fit(x, y[:-1])
             refused["one class"] = lambda: build().fit(x, np.repeat("a", len(x)))
         for what, call in refused.items():
@@ -173,13 +176,54 @@ class Checks:
         assert np.allclose(pieces.score(x), whole.score(x), atol=1e-4), "observing is not fitting on all"
 
 
+class Named:
+    """A part of the trait `names` that is fitted as one of labels is: items of a class share a text, its name."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+        self.score = part.score
+
+    def fit(self, x: Any, y: Any = None) -> Named:
+        """With the three classes' names."""
+        if y is None:
+            self.part.fit(x)
+        texts = np.eye(8)[[int(label[-1]) if label[-1].isdigit() else 7 for label in y.tolist()]]
+        self.part.fit(x, texts, names=np.eye(8)[:3])
+        return self
+
+
+def with_names(check: Check) -> Check:
+    """A check, for a part that is fitted on texts and names."""
+
+    @functools.wraps(check)
+    def checked(build: Build) -> None:
+        check(lambda **options: Named(build(**options)))
+
+    return checked
+
+
+def check_names(build: Build) -> None:
+    """What belongs to a name is known and the rest is not, by `unknown`, and other names are asked without training."""
+    x, y = planted(30, each=60)
+    part = build().fit(x, 4 * np.eye(8)[[int(label[-1]) for label in y.tolist()]], names=np.eye(8)[:2])
+    held, marks = planted(31)
+    last = marks == "class 2"
+    said = part.unknown(held)
+    assert said.dtype == bool and said.shape == (len(held),), "unknown must be one answer an item"
+    assert said[last].mean() >= 0.9 and said[~last].mean() <= 0.1, "unknown does not tell what has no name"
+    assert part.named(np.eye(8)[1:3]).unknown(held)[last].mean() <= 0.1, "an item of another name is still unknown"
+    must_refuse("names of another width", lambda: part.named(np.eye(5)[:2]))
+    must_refuse("one name", lambda: part.named(np.eye(8)[:1]))
+    must_refuse("no names", lambda: build().fit(x, x))
+
+
 def checks(card: Card) -> list[Check]:
     """The checks that apply to a part, by its traits."""
     bound, traits = Checks(card), set(card.traits)
     found = [
         bound.check_shape, bound.check_no_batch_mates, bound.check_refit_forgets, bound.check_input_unchanged,
         bound.check_bad_input,
-        bound.check_labels_needed if traits & {"labels", "target"} else bound.check_labels_not_needed,
+        bound.check_labels_needed if traits & {"labels", "target", "names"} else bound.check_labels_not_needed,
     ]  # fmt: skip
     for trait, check in (
         ("unknown", bound.check_higher_is_more_unknown),
@@ -191,4 +235,4 @@ def checks(card: Card) -> list[Check]:
     ):
         if trait in traits:
             found.append(check)
-    return found
+    return [*map(with_names, found), check_names] if "names" in traits else found

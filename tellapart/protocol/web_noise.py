@@ -66,25 +66,27 @@ def run(spec: dict[str, Any], data: str, seed: int) -> Figures:
             noisy &= proba.argmax(axis=1) != seen.codes
     noisy &= ~kept
 
-    def accuracy(rows: np.ndarray, labels: np.ndarray) -> float:
-        return _accuracy(both, n, rows, labels, held[1])
+    valid = len(held[0]) * HELD_OUT[0] // sum(HELD_OUT)
+
+    def taught(rows: np.ndarray, labels: np.ndarray) -> float:
+        return accuracy(both[:n][rows], labels[rows], both[n:], held[1], valid)
 
     def cleaned(found: Findings) -> float:
-        return accuracy(*_applied(found, codes))
+        return taught(*applied(found, codes))
 
     found = make("find", spec["part"])(vectors, collection, seed=seed)
-    ours, plain = cleaned(found), accuracy(~noisy, codes)
+    ours, plain = cleaned(found), taught(~noisy, codes)
     clean_or_foreign = ~wrong | (right < 0)
     lines = (1 - small, 1 - line)
     return {
         "accuracy": (plain, ours),
         **{name: pair for name, pair in against(wrong, 1 - small, noisy, found).items()},
-        "accuracy after the line alone": (plain, accuracy(line >= 0.5, codes)),
+        "accuracy after the line alone": (plain, taught(line >= 0.5, codes)),
         "AUROC of the line alone, foreign": tuple(
             auroc((right < 0)[clean_or_foreign], each[clean_or_foreign]) for each in lines
         ),
         "accuracy, beside label-errors": (cleaned(make("find", "label-errors")(vectors, collection, seed=seed)), ours),
-        "accuracy, beside the labels as they are": (accuracy(np.ones(n, bool), codes), ours),
+        "accuracy, beside the labels as they are": (taught(np.ones(n, bool), codes), ours),
     }
 
 
@@ -99,20 +101,27 @@ def world(
     classes = round(KNOWN * len(order))
     number[order[:classes]] = np.arange(classes)
     y = number[y]
+    rows, codes, rest = spoilt(y, min(items, (y >= 0).sum() // 2), share, rng)
+    rest = rest[: sum(HELD_OUT)]
+    return whole.x[rows], codes, y[rows], (whole.x[rest], y[rest])
+
+
+def spoilt(y: np.ndarray, n: int, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """n rows, their labels of which a share is wrong, and the other rows of known classes.
+
+    Half of the wrong ones have another label, half are rows of no class (y of -1) with a label drawn at random.
+    """
     known, foreign = (rng.permutation(np.flatnonzero(each)) for each in (y >= 0, y < 0))
-    n = min(items, len(known) // 2)
-    each = round(n * share / 2)
+    each, classes = round(n * share / 2), int(y.max()) + 1
     rows = np.concatenate([known[: n - each], foreign[:each]])
-    right = y[rows]
-    codes = right.copy()
+    codes = y[rows]
     codes[-each:] = rng.integers(0, classes, each)
     flipped = rng.permutation(n - each)[:each]
     codes[flipped] = (codes[flipped] + rng.integers(1, classes, each)) % classes
-    rest = known[n - each :][: sum(HELD_OUT)]
-    return whole.x[rows], codes, right, (whole.x[rest], y[rest])
+    return rows, codes, known[n - each :]
 
 
-def _applied(found: Findings, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def applied(found: Findings, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which rows are kept, and the labels of all, if everything that is proposed is accepted."""
     kept, labels = np.ones(len(codes), bool), codes.copy()
     for row in found.proposed().rows():
@@ -124,14 +133,11 @@ def _applied(found: Findings, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return kept, labels
 
 
-def _accuracy(x: np.ndarray, n: int, kept: np.ndarray, labels: np.ndarray, right: np.ndarray) -> float:
-    """Of a head on the kept of the first n rows, its penalty chosen on the first held-out rows, on the others."""
-    train, fresh = x[:n].astype(np.float32), x[n:].astype(np.float32)
-    valid = len(fresh) * HELD_OUT[0] // sum(HELD_OUT)
-    best, test = -1.0, 0.0
+def accuracy(train: np.ndarray, labels: np.ndarray, fresh: np.ndarray, right: np.ndarray, valid: int) -> float:
+    """Of a linear head, its penalty chosen on the first `valid` fresh rows, on the others."""
+    train, fresh, best, test = train.astype(np.float32), fresh.astype(np.float32), -1.0, 0.0
     for c in PENALTIES:
-        head = make("classify", "logistic-regression", c=c).fit(train[kept], labels[kept])
-        hits = head.predict(fresh) == right
+        hits = make("classify", "logistic-regression", c=c).fit(train, labels).predict(fresh) == right
         if hits[:valid].mean() > best:
             best, test = float(hits[:valid].mean()), float(hits[valid:].mean())
     return test

@@ -116,6 +116,8 @@ def lacking(card: Card, collection: Collection) -> list[str]:
     if "label" in collection.columns:
         counts = Counter(value for value in collection.values("label") if value is not None)
         have |= {"labels"} if max(counts.values(), default=0) > 1 else frozenset()
+    if "source" in collection.columns and len(set(collection.values("source")) - {None}) > 1:
+        have |= {"sources"}
     return [NEEDS[need] for need in needs(card) if need not in have]
 
 

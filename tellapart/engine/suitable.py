@@ -28,6 +28,7 @@ NEEDS = {
     "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
     "edges": "links between the items: a graph",
     "texts": "pairs of texts",
+    "sources": "items of several sources, by a column `source`",
 }
 INPUTS = {
     "one column": frozenset({"views"}),

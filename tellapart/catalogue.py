@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tellapart.core.detection import tasks_of
 from tellapart.core.errors import PartError, near
 from tellapart.core.parts import SHAPES, Card, card_of, cards, make
 from tellapart.core.report import Figure, Report, Table, Text
@@ -145,6 +146,7 @@ def explain(name: str, *, shape: str | None = None) -> Report:
         "system": ", ".join(card.system),
         "aliases": ", ".join(card.aliases),
         "traits": ", ".join(card.traits),
+        "tasks": ", ".join(tasks_of(card.traits)) if card.shape == "score" else "",
         "needs": ", ".join(card.needs),
         "oracle": "yes" if has_oracle(card) else "none",
         "file": _place(card.file),

@@ -71,8 +71,8 @@ def without_a_name(
         low, high = intervals.bootstrap(
             stopped, clusters=opened.collection.numbers("group")[held], within=intervals.SHARE
         )
-        ends = (None, None) if np.isnan(low) else (low, high)
-        report.add(Figure("false alarms on held-out items", float(stopped.mean()), *ends, len(held)))
+        ends = [None if np.isnan(end) else float(end) for end in (low, high)]
+        report.add(Figure("false alarms on held-out items", float(stopped.mean()), ends[0], ends[1], len(held)))
     else:
         report.add(Text("No held-out item is known to be of one of these names, so false alarms are not measured; "
                         "name a column of labels with --by.", "warning"))  # fmt: skip

@@ -118,6 +118,7 @@ def lacking(card: Card, collection: Collection) -> list[str]:
         have |= {"labels"} if max(counts.values(), default=0) > 1 else frozenset()
     if "source" in collection.columns and len(set(collection.values("source")) - {None}) > 1:
         have |= {"sources"}
+    have |= {"trusted"} if "trusted" in collection.columns else frozenset()
     return [NEEDS[need] for need in needs(card) if need not in have]
 
 

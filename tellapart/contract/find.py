@@ -28,7 +28,7 @@ def world(seed: int, n: int = 240, faults: int = 8) -> tuple[dict[str, np.ndarra
     """Pictures of six topics from three shops, with captions and labels, and of each of three faults so many items.
 
     The first `faults` items have a caption without words, the next ones each the caption of the one after it, the next
-    ones the label of another topic. Faults of 0: nothing is wrong.
+    ones the label of another topic. The last three of each topic are trusted. Faults of 0: nothing is wrong.
     """
     rng = np.random.default_rng(seed)
     topic = np.arange(n) % TOPICS
@@ -50,6 +50,7 @@ def world(seed: int, n: int = 240, faults: int = 8) -> tuple[dict[str, np.ndarra
         "label": [f"kind {t}" for t in label],
         "group": np.arange(n),
         "near": np.arange(n),
+        "trusted": ["yes" if i >= n - 3 * TOPICS else "no" for i in range(n)],
         "source": [f"shop {'abc'[i // TOPICS % 3]}" for i in range(n)],
     })  # fmt: skip
     return {"query": query.astype(np.float32), "document": document.astype(np.float32)}, collection

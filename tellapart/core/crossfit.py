@@ -18,6 +18,7 @@ from tellapart.core.parts import make
 
 Tower = Callable[[np.ndarray], np.ndarray]
 FEWEST = 5
+_YES, _NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0", "")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,20 @@ def judged(vectors: Mapping[str, np.ndarray], collection: Collection, *, folds: 
         raise DataError(f"fewer than two labels have {FEWEST} items that are no duplicates: nothing can be compared")
     classes, codes = labels(given[rows], len(rows))
     return Labels(rows, x[rows], codes, [str(known[c]) for c in classes], fold[rows])
+
+
+def trusted(collection: Collection) -> np.ndarray:
+    """[n] bool, what the column `trusted` says: yes or no, true or false, 1 or 0; an empty value is no.
+
+    Raises:
+        DataError: no such column, or another value.
+    """
+    if "trusted" not in collection.columns:
+        raise DataError("say in a column 'trusted' which items somebody looked at and found right: yes or no")
+    said = ["" if value is None else str(value).strip().lower() for value in collection.values("trusted")]
+    if odd := sorted(set(said) - {*_YES, *_NO}):
+        raise DataError(f"the column 'trusted' holds {odd[0]!r}; write yes or no")
+    return np.array([value in _YES for value in said], bool)
 
 
 def crossed(

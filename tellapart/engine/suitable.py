@@ -28,6 +28,7 @@ NEEDS = {
     "composed": "a reference, what is to change and the picture that comes out (`other_image`, `text`, `image`)",
     "edges": "links between the items: a graph",
     "texts": "pairs of texts",
+    "trusted": "items that somebody looked at and found right, by a column `trusted`",
     "sources": "items of several sources, by a column `source`",
 }
 INPUTS = {

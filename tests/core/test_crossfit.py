@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tellapart.core.collection import Collection
-from tellapart.core.crossfit import correlated, crossed, folds_of, judged
+from tellapart.core.crossfit import correlated, crossed, folds_of, judged, trusted
 from tellapart.core.errors import DataError
 
 
@@ -58,3 +58,15 @@ def test_a_class_of_copies_is_not_judged():
     codes = np.array([0] * 8 + [1] * 8)
     with pytest.raises(DataError, match="fewer than two labels have 5 items"):
         judged(*_labelled(16, codes, near=[*range(8), *[8] * 8]), folds=4, seed=0)
+
+
+@pytest.mark.parametrize("said", [["Yes", "no", None], [True, False, None], [1, 0, None], [1.0, 0.0, None]])
+def test_what_is_trusted_is_said_in_several_ways(said):
+    assert trusted(Collection.of({"text": ["a", "b", "c"], "trusted": said})).tolist() == [True, False, False]
+
+
+def test_what_is_trusted_is_not_guessed():
+    with pytest.raises(DataError, match="holds 'perhaps'; write yes or no"):
+        trusted(Collection.of({"text": ["a", "b"], "trusted": ["perhaps", "no"]}))
+    with pytest.raises(DataError, match="say in a column 'trusted'"):
+        trusted(Collection.of({"text": ["a", "b"]}))

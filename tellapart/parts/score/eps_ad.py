@@ -48,7 +48,10 @@ class EpsAd:
     kernel on EPS.
 
     When to use: vectors that somebody may have moved a little in directions in which real ones do not vary, pixels
-    first of all. What an encoder gives of an attacked picture can look quite natural: then nothing is seen here.
+    first of all. What an encoder gives of an attacked picture can look quite natural: then nothing is seen here. In
+    the evidence it finds attacks that `energy`, `max-softmax`, `knn` and `mahalanobis-ood` find less well; that the
+    mean over levels is better than the lowest level alone holds on digits and not on clothes, and that F adds to the
+    Gaussian is not shown.
 
     Args:
         levels: T. steps: of training F. hidden: its width. references: items kept, at even distances. width: of k.

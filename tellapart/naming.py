@@ -16,6 +16,7 @@ from tellapart.data.writing import write_items
 
 SHOWN = 12
 FEWEST = 20
+MANY = 0.2
 
 
 def without_a_name(
@@ -73,6 +74,12 @@ def without_a_name(
         )
         ends = [None if np.isnan(end) else float(end) for end in (low, high)]
         report.add(Figure("false alarms on held-out items", float(stopped.mean()), ends[0], ends[1], len(held)))
+        if stopped.mean() > MANY:
+            said = (
+                "Deciding without a threshold stops many items that have one of these names: the run's pairs taught "
+                "too little of what says no. Go by the order of scores, or by knn or hvcm where items have labels."
+            )
+            report.add(Text(said, "warning"))
     else:
         report.add(Text("No held-out item is known to be of one of these names, so false alarms are not measured; "
                         "name a column of labels with --by.", "warning"))  # fmt: skip

@@ -53,13 +53,15 @@ class UniconHa(nn.Module):
     Args:
         temperature: T. dim: width of the projections.
         classes: "labels": where items share labels these are the classes, else all items are one; "one": one, whatever
-            the labels; "items": each its own, which is the contrast of CSI and DROC, that this improves on.
+            the labels; "items": each its own, which is the contrast of CSI and DROC.
 
     When to use: the run holds normal items alone, and what is like none of them is to be found with `tellapart detect
     --score knn`, the paper's score: pictures with image=small-cnn, tune=full and augment=flip-crop, texts with
     augment=mask-words. A run wants labels to measure its search by, so normal items lie in two folders at least; with
-    classes="one" training does not look at them. Turned items must be abnormal: what looks alike turned, as 0 and 8,
-    is told to gather and to scatter at once (a row of its own in the evidence). Search within a class suffers.
+    classes="one" training does not look at them. Turned items must be abnormal: what looks alike turned, as 0 and 8, is
+    told to gather and to scatter at once; yet it helped there, too. In the evidence it beats contrast without turned
+    items; that gathering, weights and stages add to turned items as further negatives is not shown. Search within a
+    class suffers.
 
     Raises `PartError` for pairs of two sides, items that nothing alters, inputs that cannot be turned (texts under
     tune=full), and `weaker` for a network without blocks.

@@ -48,6 +48,9 @@ class DataEfficientAug(nn.Module):
     When to use: alterations that cost much (large pictures, several of them in a row), and labels. Raises `PartError`
     without labels that several items share, and for objectives that give one loss for all rows.
 
+    Expect less than of altering all: in its evidence 30% of the items reach about three quarters of that gain. Under
+    wrong labels altering all stays better, too, where the paper found the opposite.
+
     Relations: with nothing altered it is `class-proxies`.
     """
 

@@ -57,6 +57,10 @@ def hurtful_sources(
     Use it on what was put together from several shops, feeds, annotators or crawls. What a source teaches about its own
     items does not count: one that is wanted for itself is kept by `--reject hurtful-sources`.
 
+    It would rather miss one than name a good one: with some 200 pairs a source the harmful one always had the highest
+    score, and reached the threshold in one seed of five at most. No gain is shown over asking which source's own pairs
+    are found least, which names one always.
+
     Relations: `misfit-captions` judges single pairs; a source may hurt whose pairs agree with each other.
 
     Args:

@@ -7,14 +7,15 @@ decide("curated", accept=["odd-captions"], reject=["odd-captions:item 7"])
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tellapart.core.aligned import SIDE
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, PartError, TellapartError, near
 from tellapart.core.findings import Findings
@@ -24,43 +25,63 @@ from tellapart.core.report import Example, Examples, Report, Table, Text
 from tellapart.data.decisions import Decision, Said, add_decisions
 
 NONE = "none"
-SIDES = ("query", "document")
+SIDES, OF_PICTURES, PICTURE = ("query", "document"), ("pictures", "pixels"), "image"
 WORST, SHOWN = 3, 12
 
 
 class Frozen(Mapping[str, np.ndarray]):
-    """The frozen features of both sides of a collection, by the names that parts ask for; each made when asked for."""
+    """What parts ask for of a collection, by name; each made when asked for.
+
+    `query` and `document` are the frozen features of its sides; where there are pictures, `pictures` are theirs, and
+    `pixels` [n, 64, 64, 3] uint8, in a file that is gone with this.
+    """
 
     def __init__(self, collection: Collection, *, stages: Stages | None = None) -> None:
         self.collection = collection
         self.stages = stages or Silence()
+        self._made: dict[str, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(SIDES)
+        return iter((*SIDES, *(OF_PICTURES if PICTURE in self.collection.columns else ())))
 
     def __len__(self) -> int:
-        return len(SIDES)
+        return sum(1 for _ in self)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in SIDES:
+        if name not in set(self):
             raise KeyError(name)
-        return self._query if name == "query" or self.collection.sides().same_space else self._document
+        if name == "pixels":
+            if name not in self._made:
+                self._made[name] = self._small()
+            return self._made[name]
+        column, modality = PICTURE, "image"
+        if name in SIDES:
+            side = getattr(self.collection.sides(), name)
+            column, modality = side.column, side.modality
+        if column not in self._made:
+            self._made[column] = self._embedded(column, modality)
+        return self._made[column]
 
-    @cached_property
-    def _query(self) -> np.ndarray:
-        return self._embedded("query")
-
-    @cached_property
-    def _document(self) -> np.ndarray:
-        return self._embedded("document")
-
-    def _embedded(self, name: str) -> np.ndarray:
+    def _embedded(self, column: str, modality: str) -> np.ndarray:
         from tellapart.recipe import PLAIN
         from tellapart.runs import embedded
 
-        side = getattr(self.collection.sides(), name)
-        spec = getattr(PLAIN, side.modality)
-        return np.asarray(embedded(self.collection, side.column, make("encode", spec), stages=self.stages))
+        spec = getattr(PLAIN, modality)
+        return np.asarray(embedded(self.collection, column, make("encode", spec), stages=self.stages))
+
+    def _small(self) -> np.ndarray:
+        from PIL.Image import Resampling
+
+        from tellapart.data.images import image_source, open_image
+
+        shape = (len(self.collection), SIDE, SIDE, 3)
+        with tempfile.TemporaryFile() as file, self.stages.stage("make the pictures small") as told:
+            found = np.memmap(file, np.uint8, "w+", shape=shape)
+            for row, value in enumerate(self.collection.values(PICTURE)):
+                picture = open_image(image_source(value, self.collection.root))
+                found[row] = np.asarray(picture.resize((SIDE, SIDE), Resampling.BOX))
+                told(row + 1, len(found))
+        return found
 
 
 def find(
@@ -118,6 +139,7 @@ def lacking(card: Card, collection: Collection) -> list[str]:
         have |= {"labels"} if max(counts.values(), default=0) > 1 else frozenset()
     if "source" in collection.columns and len(set(collection.values("source")) - {None}) > 1:
         have |= {"sources"}
+    have |= {"pixels"} if PICTURE in collection.columns else frozenset()
     have |= {"trusted"} if "trusted" in collection.columns else frozenset()
     return [NEEDS[need] for need in needs(card) if need not in have]
 

@@ -47,7 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def usual(monkeypatch):
     """Small encoders in the place of the usual ones."""
-    small = lambda self, name: np.random.default_rng(len(name)).normal(size=(len(self.collection), 8))  # noqa: E731
+    small = lambda self, name, kind: np.random.default_rng(len(name)).normal(size=(len(self.collection), 8))  # noqa: E731
     monkeypatch.setattr(finding.Frozen, "_embedded", small)
 
 

@@ -3,8 +3,9 @@
     part(vectors, collection, *, seed=0, **options) -> Findings
 
 `vectors` maps a name to an array with a row for each item of the collection: `query` and `document`, frozen features of
-both sides. The traits of a card name those that the part cannot do without, and what it needs of the collection in the
-words of `engine.suitable` (`two-sides`, `labels`). A part looks for one kind of fault, and calls it by its own name.
+both sides; of pictures `pictures`, their features, and `pixels`, [n, 64, 64, 3] uint8, made small. The traits of a card
+name those that the part cannot do without, and what it needs of the collection in the words of `engine.suitable`
+(`two-sides`, `labels`). A part looks for one kind of fault, and calls it by its own name.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tellapart.core.collection import Collection
 from tellapart.core.findings import Findings
 from tellapart.core.parts import Card
 
-NAMES = ("query", "document")
+NAMES = ("query", "document", "pictures", "pixels")
 TOPICS = 6
 
 
@@ -53,7 +54,9 @@ def world(seed: int, n: int = 240, faults: int = 8) -> tuple[dict[str, np.ndarra
         "trusted": ["yes" if i >= n - 3 * TOPICS else "no" for i in range(n)],
         "source": [f"shop {'abc'[i // TOPICS % 3]}" for i in range(n)],
     })  # fmt: skip
-    return {"query": query.astype(np.float32), "document": document.astype(np.float32)}, collection
+    vectors = {"query": query.astype(np.float32), "document": document.astype(np.float32)}
+    pixels = rng.integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
+    return {**vectors, "pictures": vectors["document"], "pixels": pixels}, collection
 
 
 class Checks(Untouched):
@@ -116,7 +119,7 @@ class Checks(Untouched):
         vectors, collection = world(6)
         refused: dict[str, Callable[[], Any]] = {}
         for name in self.needed:
-            holed = {**vectors, name: vectors[name].copy()}
+            holed = {**vectors, name: vectors[name].astype(np.float32)}
             holed[name][3, 1] = np.nan
             fewer = {**vectors, name: vectors[name][:-1]}
             without = {n: v for n, v in vectors.items() if n != name}

@@ -30,6 +30,7 @@ NEEDS = {
     "texts": "pairs of texts",
     "trusted": "items that somebody looked at and found right, by a column `trusted`",
     "sources": "items of several sources, by a column `source`",
+    "pixels": "pictures",
 }
 INPUTS = {
     "one column": frozenset({"views"}),

@@ -17,8 +17,14 @@ from tellapart.core.findings import Findings
 from tellapart.core.parts import part
 
 _PROPOSED = 0.5
-_EMPTY = {"na", "nan", "none", "null", "nil", "unknown", "untitled", "nocaption", "notitle", "nodescription"}
-_FILE = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic)|(?:img|dscn?|dscf|pict?|scan|screenshot)[\W_]*\d*")
+_EMPTY = {
+    "na", "nan", "none", "null", "nil", "unknown", "untitled", "nocaption", "notitle", "nodescription", "notext",
+    "noname", "tba", "tbd", "todo", "undefined",
+}  # fmt: skip
+_FILE = re.compile(
+    r"\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic)|(?:img|dscn?|dscf|pict?|scan|screenshot)[\W_]*\d*"
+    r"|(?:image|photo|picture|frame|vid|wp|pxl|mvimg)[\W_]*\d+|p\d{5,8}"
+)
 
 
 @part(

@@ -26,7 +26,7 @@ from tellapart.data.decisions import Decision, Said, add_decisions
 
 NONE = "none"
 SIDES, OF_PICTURES, PICTURE = ("query", "document"), ("pictures", "pixels"), "image"
-WORST, SHOWN = 3, 12
+SHOWN = 12
 
 
 class Frozen(Mapping[str, np.ndarray]):
@@ -134,6 +134,7 @@ def lacking(card: Card, collection: Collection) -> list[str]:
         have = has(collection)
     except DataError:
         have = frozenset()
+    have -= {"labels"}
     if "label" in collection.columns:
         counts = Counter(value for value in collection.values("label") if value is not None)
         have |= {"labels"} if max(counts.values(), default=0) > 1 else frozenset()
@@ -189,13 +190,10 @@ def report(collection: Collection, findings: Findings, decisions: Sequence[Decis
     examples = []
     for kind in sorted(findings.shown):
         worst = [row for row in proposed if row["kind"] == kind]
-        counts = [looked[kind], len(worst), said[kind, "accept"], said[kind, "reject"]]
-        told: list[list[Any]] = [[row["item"], row["reason"], _in_words(row)] for row in worst[:WORST]]
-        told = told or [["", "nothing is proposed", ""]]
-        rows += [[kind, *counts, *first] if first is told[0] else ["", *[None] * 4, *first] for first in told]
+        rows.append([kind, looked[kind], len(worst), said[kind, "accept"], said[kind, "reject"]])
         if worst:
             examples.append(Examples(f"{kind}: {len(worst)} proposed, the surest first", _shown(collection, worst)))
-    columns = ("kind", "looked at", "proposed", "accepted", "rejected", "surest", "why", "action")
+    columns = ("kind", "looked at", "proposed", "accepted", "rejected")
     note = "Nothing is deleted. What is accepted is left out, relabelled or joined by whatever reads the folder."
     return Report("What may be wrong").add(Table("What may be wrong", columns, rows, note), *examples)
 

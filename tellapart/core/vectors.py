@@ -17,6 +17,7 @@ import numpy as np
 from tellapart.core.errors import DataError, near
 from tellapart.core.hits import Hits
 from tellapart.core.nearest import COLUMNS, PAIRS_A_CHUNK, exact_rows, exact_scores, nearest, take
+from tellapart.core.widening import Widening
 
 Filter = Iterable[str] | Callable[[np.ndarray], np.ndarray]
 
@@ -33,7 +34,7 @@ MOST_BYTES_OF_JSON = 1_000_000
 R = TypeVar("R")
 
 
-class VectorIndex:
+class VectorIndex(Widening):
     """The exact index, and what an approximate one adds to: rows of unit vectors under ids, with gaps for deleted ones.
 
     A part overrides `_candidates` (rows that may be among the nearest), `_forget` (its structure no longer fits),
@@ -44,6 +45,7 @@ class VectorIndex:
     queries_a_block = QUERIES_A_BLOCK
 
     def __init__(self) -> None:
+        super().__init__()
         self._parts: list[np.ndarray] = []
         self._ids: list[str] = []
         self._alive = np.zeros(0, bool)
@@ -145,18 +147,6 @@ class VectorIndex:
         """`search`, giving scores [queries, k] and int64 places in `ids` [queries, k]: no strings, for many queries."""
         rows, scores = self._search(z, k, self._allowed(filter), self._block)
         return scores, (np.cumsum(self._alive) - 1)[rows]
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """What was chosen at build, by name."""
-        return {}
-
-    def wider(self) -> bool:
-        """Look further than before, where that is left to the build; whether that was possible."""
-        return False
-
-    def _choose(self, chosen: dict[str, Any]) -> None:
-        """Take up what `chosen` was when it was saved."""
 
     def elsewhere(self) -> int:
         """Bytes that are held outside the folder it is saved in."""

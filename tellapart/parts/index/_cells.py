@@ -13,36 +13,24 @@ from tellapart.core.vectors import VectorIndex
 ITEMS_A_CELL = 39
 ITEMS_A_CENTRE, ROUNDS = 40, 10
 TRAIN_AGAIN = 4
-WIDER = 1.5
+MOST_PROBES = 65_536
 
 
 class CellIndex(VectorIndex):
     """Items in cells around k-means centres; `code` says in FAISS's words how an item is kept there.
 
-    Where `probe` is 0, a query looks into `first_probe` cells, or as many more as the build of a run's index chose.
+    Where `probe` is 0, a query looks into as many cells as the build of a run's index chose.
     """
 
     code: str
-    first_probe: int
 
     def __init__(self, cells: int, probe: int) -> None:
         super().__init__()
         self.cells, self.probe = cells, probe
-        self._looks = self.first_probe
         self._forget()
 
-    @property
-    def chosen(self) -> dict[str, Any]:
-        return {} if self.probe else {"probe": self._looks}
-
-    def wider(self) -> bool:
-        if self.probe or self._looks >= self._built().nlist:
-            return False
-        self._looks = int(WIDER * self._looks)
-        return True
-
-    def _choose(self, chosen: dict[str, Any]) -> None:
-        self._looks = int(chosen.get("probe", self.first_probe))
+    def _most(self, name: str) -> float:
+        return float(self._built().nlist) if name == "probe" else super()._most(name)
 
     def _forget(self) -> None:
         self._lists: Any = None
@@ -64,7 +52,7 @@ class CellIndex(VectorIndex):
 
     def _probe(self, count: int) -> int:
         """How many cells are looked into for so many items."""
-        return int(min((self.probe or self._looks) * max(1, count // 100), self._built().nlist))
+        return int(min(self.looks("probe") * max(1, count // 100), self._built().nlist))
 
     def _built(self) -> Any:
         """The lists over all rows; those that came since are added."""

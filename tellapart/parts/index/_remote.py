@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -28,13 +28,13 @@ from tellapart.core.vectors import (
     saved_facts,
     write_version,
 )
+from tellapart.core.widening import Widening, steps
 
 INDEX_FROM = 10_000
 FEW = 256
 MOST_PUSHED = 5_000
 MOST_WANTED = 10_000
 ROWS_A_BLOCK = 4096
-WIDTHS = (64, 96, 144, 216, 324, 486, 729, 1000)
 
 Block = tuple[list[str], np.ndarray]
 
@@ -75,18 +75,20 @@ class Store(Protocol):
         """What it takes outside the folder that the index is saved in."""
 
 
-class RemoteIndex:
+class RemoteIndex(Widening):
     """An index over a `Store`. A part says how one is made, how it is opened again, and what is kept of it.
 
     Each index that is filled anew has a store of its own under a new name, so that building one never touches what is
     being searched; one that was never saved takes its store away with it.
     """
 
+    leaves: ClassVar[Mapping[str, tuple[int, ...]]] = {"width": steps(64, 1000)}
+
     def __init__(self) -> None:
+        super().__init__()
         self._store: Any = None
         self._name = ""
         self._indexed = True
-        self._walk = WIDTHS[0]
         self._unsaved: Any = None
 
     def _make(self, name: str, dim: int) -> Any:
@@ -129,19 +131,6 @@ class RemoteIndex:
         """The options that it was made with, by name."""
         given = inspect.signature(type(self).__init__).parameters.values()
         return {p.name: getattr(self, p.name) for p in given if p.kind is p.KEYWORD_ONLY}
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """What was chosen at build, by name."""
-        return {"width": self._walk} if getattr(self, "width", 1) == 0 else {}
-
-    def wider(self) -> bool:
-        """Let queries keep half as many more while they look; whether that was possible."""
-        place = WIDTHS.index(self._walk) + 1
-        if getattr(self, "width", 1) or place == len(WIDTHS):
-            return False
-        self._walk = WIDTHS[place]
-        return True
 
     def ready(self) -> None:
         """Raise `BackendAwayError` where the engine does not answer."""
@@ -230,7 +219,7 @@ class RemoteIndex:
             before = {}
         older = [str(n) for n in (before.get("name"), before.get("previous")) if n and n != self._name]
         facts = {"part": type(self).__name__, "options": self.options, "rows": len(self), "dim": self.dim}
-        facts |= {"name": self._name, "previous": older[0] if older else "", "walk": self._walk, **self._told()}
+        facts |= {"name": self._name, "previous": older[0] if older else "", "chosen": self.chosen, **self._told()}
         written = write_version(folder, self._keep, facts)
         if self._unsaved is not None and self._elsewhere:
             self._unsaved.detach()
@@ -254,9 +243,10 @@ class RemoteIndex:
     def _read(self, version: Path, facts: dict[str, Any]) -> RemoteIndex:
         if facts["part"] != type(self).__name__:
             raise DataError(f"{version.parent} holds an index of {facts['part']}, not of {type(self).__name__}")
-        if facts["walk"] not in WIDTHS or not isinstance(facts["name"], str):
+        if not isinstance(facts["name"], str):
             raise ValueError("its facts are not those of such an index")
-        self._store, self._name, self._walk = self._open(version, facts), facts["name"], facts["walk"]
+        self._choose(facts["chosen"])
+        self._store, self._name = self._open(version, facts), facts["name"]
         self._indexed = True
         self._unsaved = None if self._elsewhere else weakref.finalize(self, _remove, self._store)
         if self._store.dim != facts["dim"]:
@@ -270,7 +260,7 @@ class RemoteIndex:
             self._indexed = True
 
     def _near(self, z: np.ndarray, wanted: int, among: list[str] | None) -> list[Block]:
-        return self._store.near(z, wanted, max(getattr(self, "width", 0) or self._walk, wanted), among)
+        return self._store.near(z, wanted, max(self.looks("width"), wanted), among)
 
     def _sifted(self, z: np.ndarray, k: int, chosen: set[str]) -> Hits:
         """The best that pass, of more and more that the engine gives."""

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from tellapart.core.parts import part
 from tellapart.core.vectors import VectorIndex
-
-WIDTHS = (64, 96, 144, 216, 324, 486, 729, 1094, 1641, 2462)
+from tellapart.core.widening import steps
 
 
 @part(
@@ -35,6 +35,8 @@ class Hnsw(VectorIndex):
     Relations: `ivf` builds faster and is slower at equal recall; `rabitq` needs a twentieth of the memory.
     """
 
+    leaves: ClassVar[Mapping[str, tuple[int, ...]]] = {"width": steps(64, 2462)}
+
     def __init__(
         self,
         *,
@@ -45,22 +47,7 @@ class Hnsw(VectorIndex):
     ) -> None:
         super().__init__()
         self.links, self.construction, self.width, self.threads = links, construction, width, threads
-        self._walk = WIDTHS[0]
         self._forget()
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        return {} if self.width else {"width": self._walk}
-
-    def wider(self) -> bool:
-        more = [w for w in WIDTHS if w > self._walk]
-        if self.width or not more:
-            return False
-        self._walk = more[0]
-        return True
-
-    def _choose(self, chosen: dict[str, Any]) -> None:
-        self._walk = int(chosen.get("width", WIDTHS[0]))
 
     def _forget(self) -> None:
         self._graph: Any = None
@@ -71,7 +58,7 @@ class Hnsw(VectorIndex):
         import faiss
 
         graph = self._built()
-        width = max(self.width or self._walk, 2 * count)
+        width = max(self.looks("width"), 2 * count)
         if allowed is None:
             how = self._plain.get(width) or self._plain.setdefault(width, faiss.SearchParametersHNSW(efSearch=width))
         else:

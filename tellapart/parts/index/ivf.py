@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from tellapart.core.parts import part
 from tellapart.core.vectors import LONGEST
-from tellapart.parts.index._cells import CellIndex
+from tellapart.core.widening import steps
+from tellapart.parts.index._cells import MOST_PROBES, CellIndex
 
 QUERIES_A_CELL = 8
 
@@ -35,7 +37,7 @@ class Ivf(CellIndex):
     """
 
     code = "Flat"
-    first_probe = 32
+    leaves: ClassVar[Mapping[str, tuple[int, ...]]] = {"probe": steps(32, MOST_PROBES)}
     queries_a_block = 16_384
 
     def __init__(

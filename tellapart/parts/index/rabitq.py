@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from tellapart.core.parts import part
-from tellapart.parts.index._cells import WIDER, CellIndex
-
-FIRST_TIMES, MOST_TIMES = 10, 1000
+from tellapart.core.widening import steps
+from tellapart.parts.index._cells import MOST_PROBES, CellIndex
 
 
 @part(
@@ -36,7 +36,7 @@ class Rabitq(CellIndex):
     """
 
     code = "RaBitQ"
-    first_probe = 128
+    leaves: ClassVar[Mapping[str, tuple[int, ...]]] = {"probe": steps(128, MOST_PROBES), "oversample": steps(10, 1000)}
 
     def __init__(
         self,
@@ -48,25 +48,9 @@ class Rabitq(CellIndex):
     ) -> None:
         super().__init__(cells, probe)
         self.oversample, self.query_bits = oversample, query_bits
-        self._times = FIRST_TIMES
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        return super().chosen | ({} if self.oversample else {"oversample": self._times})
-
-    def wider(self) -> bool:
-        more = super().wider()
-        if self.oversample or self._times >= MOST_TIMES:
-            return more
-        self._times = int(WIDER * self._times)
-        return True
-
-    def _choose(self, chosen: dict[str, Any]) -> None:
-        super()._choose(chosen)
-        self._times = int(chosen.get("oversample", FIRST_TIMES))
 
     def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:
         import faiss
 
-        wanted = count * (self.oversample or self._times)
+        wanted = count * self.looks("oversample")
         return self._look(z, count, wanted, allowed, faiss.IVFRaBitQSearchParameters(qb=self.query_bits))

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from tellapart.core.parts import part
 from tellapart.core.vectors import VectorIndex
-
-FIRST_TIMES, MOST_TIMES, WIDER = 40, 1000, 1.5
+from tellapart.core.widening import steps
 
 
 @part(
@@ -32,31 +32,19 @@ class SignBits(VectorIndex):
     looks into a few cells only; `exact` skips the bits.
     """
 
+    leaves: ClassVar[Mapping[str, tuple[int, ...]]] = {"oversample": steps(40, 1000)}
+
     def __init__(self, *, oversample: Annotated[int, Field(ge=0, le=1000)] = 0) -> None:
         super().__init__()
         self.oversample = oversample
-        self._times = FIRST_TIMES
         self._forget()
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        return {} if self.oversample else {"oversample": self._times}
-
-    def wider(self) -> bool:
-        if self.oversample or self._times >= MOST_TIMES:
-            return False
-        self._times = int(WIDER * self._times)
-        return True
-
-    def _choose(self, chosen: dict[str, Any]) -> None:
-        self._times = int(chosen.get("oversample", FIRST_TIMES))
 
     def _forget(self) -> None:
         self._codes = np.zeros((0, 0), np.uint64)
 
     def _candidates(self, z: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray | None:
         codes = self._coded()
-        wanted = min(count * (self.oversample or self._times), codes.shape[1])
+        wanted = min(count * self.looks("oversample"), codes.shape[1])
         out = np.empty((len(z), wanted), np.int64)
         for row, query in enumerate(_pack(z).T):
             distance = np.zeros(codes.shape[1], np.uint16)

@@ -10,7 +10,8 @@ import functools
 import importlib
 import json
 import runpy
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def systems() -> list[dict[str, Any]]:
 
 def _system(slug: str, realised: list[Card]) -> dict[str, Any]:
     found = {card.name: evidence(card) for card in realised}
-    words = {name: str(recorded.get("verdict", "")) for name, recorded in found.items() if recorded is not None}
+    words = {name: briefly(recorded) for name, recorded in found.items() if recorded is not None}
     return {
         "system": slug,
         "parts": sorted(found),
@@ -115,6 +116,15 @@ def _system(slug: str, realised: list[Card]) -> dict[str, Any]:
         "verdict": next(iter(words.values())) if len(found) == len(words) == 1
         else "; ".join(f"{name}: {said}" for name, said in sorted(words.items())),
     }  # fmt: skip
+
+
+def briefly(recorded: Mapping[str, Any]) -> str:
+    """The verdict of recorded evidence in a few words: in how many comparisons a part helps and hurts."""
+    said = Counter(row["verdict"] for row in recorded["rows"] if row.get("main", True))
+    if len(said) == 1:
+        return str(next(iter(said)))
+    told = [f"{word} in {said[word]}" for word in ("helps", "hurts") if said[word]]
+    return f"{', '.join(told)} of {said.total()}"
 
 
 def explain(name: str, *, shape: str | None = None) -> Report:

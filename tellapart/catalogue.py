@@ -121,8 +121,8 @@ def _system(slug: str, realised: list[Card]) -> dict[str, Any]:
 def briefly(recorded: Mapping[str, Any]) -> str:
     """The verdict of recorded evidence in a few words: in how many comparisons a part helps and hurts."""
     said = Counter(row["verdict"] for row in recorded["rows"] if row.get("main", True))
-    if len(said) == 1:
-        return str(next(iter(said)))
+    if len(said) < 2:
+        return str(recorded["verdict"])
     told = [f"{word} in {said[word]}" for word in ("helps", "hurts") if said[word]]
     return f"{', '.join(told)} of {said.total()}"
 

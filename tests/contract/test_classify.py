@@ -7,7 +7,7 @@ import pytest
 
 from tellapart.contract import classify as contract
 from tellapart.core.features import matrix
-from tellapart.core.parts import card_of, cards, make
+from tellapart.core.parts import card_of
 from tellapart.parts.classify.nearest_mean import NearestMean
 
 CARD = card_of("classify", "nearest-mean")
@@ -179,9 +179,3 @@ def test_every_check_has_a_wrong_part():
 def test_observing_is_checked_only_where_it_is_declared():
     names = [c.__name__ for c in contract.checks(card_of("classify", "logistic-regression"))]
     assert "check_observe_is_fit" not in names
-
-
-@pytest.mark.parametrize("name", sorted(cards("classify")))
-def test_the_parts_hold(name):
-    for check in contract.checks(card_of("classify", name)):
-        check(lambda **options: make("classify", name, **options))

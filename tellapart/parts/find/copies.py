@@ -71,7 +71,7 @@ def copies(
     for row, number in enumerate(group.tolist()):
         if (before := first.setdefault(number, row)) != row:
             score[row], kept[row] = 1.0, str(collection.ids[before])
-            reason[row] = "curation found the same picture, by its pixels or their perceptual hash"
+            reason[row] = "the same picture, pixel by pixel or nearly so"
     wholes = np.stack([whole(line) for line in lines])
     for row, others in _candidates(x, said, group):
         agreed, boxes = placed(wholes[others], lines[row])

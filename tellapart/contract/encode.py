@@ -1,8 +1,9 @@
 """What every encoder and head promises. A check takes a factory of the ready part and raises AssertionError.
 
 Traits: `frozen` (items -> vectors in numpy), `trainable` (`module()` in torch), `head` (vectors -> vectors, trained in
-torch and applied in numpy), `tokens` (several vectors an item too: `encode_tokens`; of pictures `cells`), `remote` (its
-weights come from the hub, so nothing can be run here).
+torch and applied in numpy), `tokens` (several vectors an item too: `encode_tokens`; of pictures `cells`), `positions`
+(a map of vectors of the whole picture: `encode_positions`), `remote` (its weights come from the hub, so nothing can be
+run here).
 """
 
 from __future__ import annotations
@@ -121,13 +122,45 @@ def check_tokens_alone(build: Build) -> None:
 def check_tokens_refuse(build: Build) -> None:
     """An item of another kind is refused in words, for its tokens too."""
     part = build()
+    must_refuse_none(part.encode_tokens, items(part.modality))
+
+
+def must_refuse_none(encode: Callable[[list[Any]], Any], given: list[Any]) -> None:
+    """Assert that None among the items raises an error meant for people."""
     try:
-        part.encode_tokens([*items(part.modality)[:1], None])
+        encode([*given[:1], None])
     except TellapartError:
         return
     except Exception as error:
         raise AssertionError(f"None among the items must be refused in words, not by {error!r}") from error
     raise AssertionError("None among the items must be refused, not encoded")
+
+
+def check_positions(build: Build) -> None:
+    """`encode_positions` gives [n, h, w, d] float32 of unit rows, items on their own as beside others."""
+    part = build()
+    given = items(part.modality)
+    found = part.encode_positions(given)
+    assert isinstance(found, np.ndarray) and found.ndim == 4 and len(found) == len(given), "must give [n, h, w, d]"
+    assert found.dtype == np.float32, "vectors of positions must be float32"
+    assert np.abs(np.linalg.norm(found, axis=-1) - 1).max() <= CLOSE, "vectors of positions must have unit length"
+    alone = np.concatenate([part.encode_positions([item]) for item in given[::-1]])[::-1]
+    assert np.abs(alone - found).max() <= CLOSE, "positions change with the items that are encoded beside them"
+    assert part.encode_positions([]).shape == (0, *found.shape[1:]), "no items must give an empty array"
+    must_refuse_none(part.encode_positions, given)
+
+
+def check_positions_in_place(build: Build) -> None:
+    """What is changed in one corner of a picture, edges included, changes most the positions that lie there."""
+    from PIL import Image
+
+    plain = np.random.default_rng(1).integers(100, 130, (64, 96, 3), dtype=np.uint8)
+    changed = plain.copy()
+    changed[:12, 80:] = (255, 0, 0)
+    one, other = build().encode_positions([Image.fromarray(plain), Image.fromarray(changed)])
+    moved = ((one - other) ** 2).sum(-1)
+    row, column = np.unravel_index(moved.argmax(), moved.shape)
+    assert row < moved.shape[0] / 3 and column >= moved.shape[1] * 2 / 3, "a position does not show its own place"
 
 
 def check_module(build: Build) -> None:
@@ -229,6 +262,8 @@ def checks(card: Card) -> list[Check]:
         found += [check_vectors, check_batch_mates, check_tells_items_apart, check_fingerprint, check_foreign_items]
     if {"tokens", "cells"} & set(card.traits):
         found += [check_tokens, check_tokens_alone, check_tokens_refuse]
+    if "positions" in card.traits:
+        found += [check_positions, check_positions_in_place]
     if "trainable" in card.traits:
         found += [check_module, check_saved_module]
     if "head" in card.traits:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from tellapart.contract import encode as contract
@@ -163,9 +164,47 @@ class TurnsOnSaving(Bytes):
         super().save(folder, {k: -v for k, v in state.items()})
 
 
+class Patches:
+    """Mean colours of 6 x 6 parts of a picture. Each wrong one below changes one thing."""
+
+    modality = "image"
+
+    def encode_positions(self, items, *, batch_size: int = 64):
+        if any(not isinstance(i, Image.Image) for i in items):
+            raise DataError("pictures only")
+        x = np.array([np.asarray(i.convert("RGB").resize((6, 6))) for i in items], np.float32).reshape(-1, 6, 6, 3) + 1
+        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+class LongPositions(Patches):
+    def encode_positions(self, items, **k):
+        return 2 * super().encode_positions(items)
+
+
+class FlatPositions(Patches):
+    def encode_positions(self, items, **k):
+        return super().encode_positions(items).reshape(len(items), -1, 3)
+
+
+class PositionsOfTheFirst(Patches):
+    def encode_positions(self, items, **k):
+        return super().encode_positions(items[:1] * len(items))
+
+
+class PositionsOfAnything(Patches):
+    def encode_positions(self, items, **k):
+        return super().encode_positions([i for i in items if i is not None])
+
+
+class Transposed(Patches):
+    def encode_positions(self, items, **k):
+        return super().encode_positions(items).transpose(0, 2, 1, 3)
+
+
 FROZEN = [contract.check_vectors, contract.check_batch_mates, contract.check_tells_items_apart]
 FROZEN += [contract.check_fingerprint, contract.check_foreign_items]
 TOKENS = [contract.check_tokens, contract.check_tokens_alone, contract.check_tokens_refuse]
+POSITIONS = [contract.check_positions, contract.check_positions_in_place]
 TRAINABLE = [contract.check_module, contract.check_saved_module]
 HEADS = [contract.check_head, contract.check_head_half, contract.check_head_refuses]
 
@@ -241,6 +280,11 @@ def test_a_right_encoder_passes(check) -> None:
     check(Bytes)
 
 
+@pytest.mark.parametrize("check", POSITIONS, ids=lambda c: c.__name__)
+def test_right_positions_pass(check) -> None:
+    check(Patches)
+
+
 @pytest.mark.parametrize("check", HEADS, ids=lambda c: c.__name__)
 def test_a_right_head_passes(check) -> None:
     check(WrappedHead)
@@ -264,6 +308,11 @@ def test_a_right_head_passes(check) -> None:
         (contract.check_tokens, NoTokensForEmpty),
         (contract.check_tokens_alone, PaddedTokens),
         (contract.check_tokens_refuse, TokensOfAnything),
+        (contract.check_positions, LongPositions),
+        (contract.check_positions, FlatPositions),
+        (contract.check_positions, PositionsOfTheFirst),
+        (contract.check_positions, PositionsOfAnything),
+        (contract.check_positions_in_place, Transposed),
         (contract.check_module, FrozenModule),
         (contract.check_module, HalfTrained),
         (contract.check_module, OtherModule),
@@ -289,6 +338,6 @@ def test_a_wrong_part_fails(check, wrong) -> None:
 def test_each_trait_has_its_checks_and_every_check_is_used() -> None:
     given = {card.name: set(contract.checks(card)) for card in cards("encode").values()}
     assert given["minilm"] == set(FROZEN + TOKENS + TRAINABLE)
-    assert given["lite0"] == set(FROZEN + TOKENS + TRAINABLE)
+    assert given["lite0"] == set(FROZEN + TOKENS + POSITIONS + TRAINABLE)
     assert given["linear-head"] == given["mlp-head"] == set(HEADS)
     assert contract.checks(card_of("encode", "timm-model")) == []

@@ -49,8 +49,8 @@ def relu6(x: np.ndarray) -> np.ndarray:
     return np.minimum(np.maximum(x, 0), 6)
 
 
-def features(pixels: np.ndarray, w: dict) -> np.ndarray:
-    """[224, 224, 3] uint8 -> [1280]."""
+def features(pixels: np.ndarray, w: dict, maps: dict | None = None) -> np.ndarray:
+    """[224, 224, 3] uint8 -> [1280]; `maps` is filled with what comes out of each block."""
     strides = {1: 2, 3: 2, 5: 2, 11: 2}
     x = (pixels.transpose(2, 0, 1).astype(np.float64) - 127) / 128
     x = relu6(normed(convolve(x, w["_conv_stem.weight"], 2), w, "_bn0"))
@@ -63,6 +63,8 @@ def features(pixels: np.ndarray, w: dict) -> np.ndarray:
         x = normed(convolve(x, w[f"{name}._project_conv.weight"], 1), w, f"{name}._bn2")
         if stride == 1 and x.shape == before.shape:
             x = x + before
+        if maps is not None:
+            maps[block] = x
     x = relu6(normed(convolve(x, w["_conv_head.weight"], 1), w, "_bn1"))
     return x.mean((1, 2))
 
@@ -85,6 +87,23 @@ def check(build, options: dict) -> None:
     (given,) = build(**options).encode([image])
     assert np.abs(given - expected).max() < 2e-4 * np.abs(expected).max()
     assert given.min() >= 0
+    if not options:
+        maps: dict = {}
+        features(np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC)), w, maps)
+        (found,) = build().encode_positions([image])
+        for row, column in ((0, 0), (5, 8), (12, 13)):
+            halves = [maps[10][:, row, column], between(maps[15], (row - 0.5) / 2, (column - 0.5) / 2)]
+            vector = np.concatenate([half / np.linalg.norm(half) for half in halves]) / np.sqrt(2)
+            assert np.abs(found[row, column] - vector).max() < 1e-4
+
+
+def between(x: np.ndarray, row: float, column: float) -> np.ndarray:
+    """[c] the linear value of a map [c, 7, 7] at a place; outside it is that of the rim."""
+    row, column = min(max(row, 0.0), 6.0), min(max(column, 0.0), 6.0)
+    i, j = min(int(row), 5), min(int(column), 5)
+    a, b = row - i, column - j
+    upper, lower = ((1 - b) * x[:, k, j] + b * x[:, k, j + 1] for k in (i, i + 1))
+    return (1 - a) * upper + a * lower
 
 
 def check_library(build) -> None:

@@ -25,6 +25,8 @@ STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320),
 )  # fmt: skip
+# The last maps of 14 x 14 and of 7 x 7, with their channels.
+MAPS = {"blocks.10.project": 112, "blocks.15.project": 320}
 NORM = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -117,19 +119,20 @@ class Lite0Weights:
             raise PartError(f"lite0: {self.file} cannot be read: {error}") from None
 
 
-def lite0_graph(weights: Mapping[str, np.ndarray], *, cells: bool = False) -> tuple[Graph, str]:
+def lite0_graph(weights: Mapping[str, np.ndarray], *, cells: bool = False, maps: bool = False) -> tuple[Graph, str]:
     """The graph and the name of its output: [n, 1280] features of uint8 pixels [n, 224, 224, 3].
 
     A BatchNorm that follows a convolution is a factor g / sqrt(var + eps) on its weights and a bias.
 
     Args:
         cells: [n, 1280, 2, 2] instead: the averages of the four corners of the last map, 4 x 4 of its 7 x 7 each.
+        maps: [n, 432, 14, 14] instead: the maps of `MAPS`, one after the other, the smaller one spread linearly.
     """
     graph = Graph()
     x = graph.add("Transpose", graph.add("Cast", PIXELS, to=1), perm=[0, 3, 1, 2])
     x = graph.add("Mul", graph.add("Sub", x, graph.constant(np.float32(127))), graph.constant(np.float32(1 / 128)))
     low, high = graph.constant(np.float32(0)), graph.constant(np.float32(6))
-    size, values = SIDE, [x]
+    size, values, kept = SIDE, [x], []
     for step in plan():
         gamma, beta, mean, var = (weights[f"{step.name}.norm.{name}"].astype(np.float64) for name in NORM)
         factor = gamma / np.sqrt(var + EPSILON)
@@ -145,7 +148,12 @@ def lite0_graph(weights: Mapping[str, np.ndarray], *, cells: bool = False) -> tu
         if step.skip:
             x = graph.add("Add", x, values[-step.skip])
         values.append(x)
+        if step.name in MAPS:
+            kept.append(x)
         size = -(-size // step.stride)
+    if maps:
+        twice = graph.constant(np.array([1, 1, 2, 2], np.float32))
+        return graph, graph.add("Concat", kept[0], graph.add("Resize", kept[1], "", twice, mode="linear"), axis=1)
     if cells:
         return graph, graph.add("AveragePool", x, kernel_shape=[4, 4], strides=[3, 3])
     return graph, graph.add("ReduceMean", x, graph.constant(np.array([2, 3])), keepdims=0)

@@ -14,16 +14,17 @@ from tellapart.core.needs import require
 from tellapart.core.parts import part
 from tellapart.parts.encode._lite0 import BUILDER, PIXELS, SIDE, WEIGHTS, WIDTH, Lite0Weights, lite0_graph
 from tellapart.parts.encode._lite0_cells import Cells
+from tellapart.parts.encode._lite0_positions import Positions
 from tellapart.parts.encode._onnx import Graph, digest, session, side_by_side, threads_or_all
 
 
 @part(
     paper="Tan and Le, EfficientNet, ICML 2019; its Lite variant for devices, TensorFlow, 2020",
     place="encode",
-    traits=("frozen", "trainable", "cells"),
+    traits=("frozen", "trainable", "cells", "positions"),
     aliases=("efficientnet-lite0",),
 )
-class Lite0(Cells):
+class Lite0(Cells, Positions):
     """EfficientNet-Lite0 trained on ImageNet: a picture as 1280 numbers >= 0, without torch after the first use.
 
     Inverted residuals (MBConv) without squeeze-and-excitation, ReLU6, and the average over the last map. The central
@@ -33,7 +34,7 @@ class Lite0(Cells):
     Frozen, it runs on ONNX Runtime with BatchNorm folded into the convolutions, one picture a run and one run a core,
     so that decoding, resizing and inference of different pictures overlap. The first use converts the published
     weights, which takes torch, and keeps the graph in the cache folder (`TELLAPART_CACHE`). `encode_tokens` gives four
-    vectors a picture, one of each corner.
+    vectors a picture, one of each corner; `encode_positions` a map of 14 x 14 of the whole picture.
 
     Args:
         path: a folder that `save` wrote; "" is the packaged model.

@@ -53,6 +53,7 @@ SHAPES_IN_WORDS = {
     "index": "Finding the nearest vectors.",
     "align": "From the vectors of one encoder to those of another.",
     "find": "Items of a collection that should not be learnt from, and what to do about them.",
+    "condense": "A few items, chosen or made, in the place of a labelled collection.",
     "audit": "What a collection or a model gets wrong, measured.",
     "merge": "One model out of several.",
 }

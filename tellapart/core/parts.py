@@ -29,7 +29,7 @@ from tellapart.core.needs import require
 
 SHAPES = (
     "objective", "relate", "sample", "augment", "encode", "strategy",
-    "classify", "score", "rank", "index", "align", "find", "audit", "merge",
+    "classify", "score", "rank", "index", "align", "find", "condense", "audit", "merge",
 )  # fmt: skip
 FOLDERS_VARIABLE = "TELLAPART_PARTS"
 ENTRY_POINTS = "tellapart.parts"

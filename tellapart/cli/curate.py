@@ -32,6 +32,13 @@ def curate(
     forget: Annotated[
         list[str] | None, typer.Option("--forget", metavar="KIND[:ITEM]", help="Take back what was said of these.")
     ] = None,
+    review: Annotated[
+        bool, typer.Option("--review", help="Of a curated folder: look at what was found in a browser, and decide.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where --review listens; 0 takes a free port.")
+    ] = 8000,
+    open: Annotated[bool, typer.Option("--open", help="Open the page of --review in a browser.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of what the parts draw.")] = 0,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page as well.")] = None,
     on: _on.Place = "here",
@@ -41,7 +48,7 @@ def curate(
 ) -> None:
     """Read a collection, find duplicates and what else may be wrong with it, and show what it holds.
 
-    With --accept and --reject, say of what was found in a curated folder whether it is right.
+    With --accept and --reject, say of what was found in a curated folder whether it is right; with --review, on a page.
     """
     from tellapart import data, finding
     from tellapart.cli._say import out as say
@@ -51,7 +58,7 @@ def curate(
     from tellapart.core.findings import FILE, Findings
 
     if accept or reject or forget:
-        if out is not None or find:
+        if out is not None or find or review:
             raise TellapartError(
                 "--accept, --reject and --forget speak of a folder that is curated: leave out the rest"
             )
@@ -59,6 +66,13 @@ def curate(
         report = finding.report(Collection.open(path), Findings.open(path), decisions)
         show(report, as_json=json)
         save_page(report, html, Path(path))
+        return
+    if review:
+        from tellapart.cli.serve import serve_findings
+
+        if out is not None or find or html is not None or json:
+            raise TellapartError("--review shows a folder that is curated: leave out --out, --find, --html and --json")
+        serve_findings(Path(path), port=port, open=open)
         return
     if out is not None and (Path(path) / FILE).is_file() and out.resolve() == Path(path).resolve():
         raise TellapartError(f"{path} is curated, and its decisions are of what it holds now: give another --out")

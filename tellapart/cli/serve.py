@@ -11,6 +11,7 @@ import typer
 from tellapart.core.errors import TellapartError
 
 ANY = ("0.0.0.0", "::")
+HERE = "127.0.0.1"
 
 
 def serve(
@@ -85,11 +86,14 @@ def serve_page(
 ) -> None:
     """Serve a run until Ctrl-C; `view` is what a browser is opened at, and the address that is told."""
     from tellapart.cli._say import out
-    from tellapart.core.needs import require
+    from tellapart.core.findings import FILE
 
-    for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
-        require(name, "tellapart serve")
-    from tellapart.server.app import LOCAL
+    if (run / FILE).is_file() and not (run / "model").is_dir():
+        raise TellapartError(
+            f"{run} is a curated folder and no run; look at its findings: tellapart curate {run} --review"
+        )
+    _require()
+    from tellapart.server.limits import LOCAL
     from tellapart.server.running import Settings, serve_at
 
     everywhere = host in ANY
@@ -121,6 +125,35 @@ def serve_page(
 
         serve_at(listening, settings, opened)
     out("stopped")
+
+
+def serve_findings(folder: Path, *, port: int = 0, open: bool = False) -> None:
+    """Serve the findings of a curated folder on this machine alone until Ctrl-C."""
+    from tellapart.cli._say import out
+
+    _require()
+    from tellapart.server.limits import LOCAL
+    from tellapart.server.running import Settings, serve_at
+
+    with listen(HERE, port) as listening:
+        address = f"http://{HERE}:{listening.getsockname()[1]}"
+
+        def opened() -> None:
+            out(f"The findings of {folder} are at {address} (Ctrl-C stops it)")
+            if open:
+                import webbrowser
+
+                webbrowser.open(address)
+
+        serve_at(listening, Settings(folder, hosts=LOCAL, findings=True), opened)
+    out("stopped")
+
+
+def _require() -> None:
+    from tellapart.core.needs import require
+
+    for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+        require(name, "tellapart serve")
 
 
 def shown(host: str) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP API and the page over one run folder."""
+"""The HTTP API and the page over one run folder, and those over the findings of a curated folder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tellapart.engine.monitor import Monitor
 from tellapart.server.access import Access, Door
 from tellapart.server.guard import Guard
 from tellapart.server.keys import Keys
-from tellapart.server.limits import TIME_LIMIT
+from tellapart.server.limits import LOCAL, TIME_LIMIT
 from tellapart.server.metrics import Metrics
 from tellapart.server.observing import Observer
 from tellapart.server.problems import add_errors
 from tellapart.server.rates import Rates
 from tellapart.server.readiness import Readiness
-from tellapart.server.routes import changes, items, page, pairs, search, state
+from tellapart.server.review import Review
+from tellapart.server.routes import changes, findings, items, page, pairs, search, state
 from tellapart.server.service import Service
 from tellapart.server.workers import Workers
 
 TOLD_EVERY = 1.0
-LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 
 
 def create_app(
@@ -107,4 +107,41 @@ def create_app(
     pairs.add(app, service, workers)
     state.add(app, service, workers, readiness, metrics, access, monitor)
     page.add(app)
+    return app
+
+
+def create_review_app(
+    folder: str | Path | Review, *, hosts: Sequence[str] = LOCAL, time_limit: float = TIME_LIMIT
+) -> FastAPI:
+    """The application over a curated folder, for one person at this machine.
+
+    Args:
+        folder: what `tellapart curate DATA --out FOLDER` wrote, or an open `Review`.
+        hosts, time_limit: see `create_app`.
+    """
+    review = folder if isinstance(folder, Review) else Review(folder)
+    workers = Workers(time_limit)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        workers.close()
+
+    app = FastAPI(
+        title="tellapart findings",
+        version=VERSION,
+        description="What may be wrong with items of a collection, to be accepted or rejected.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+    )
+    # the last one stands before all others
+    app.add_middleware(Door, access=Access(), rates=Rates(None))
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Guard)
+    app.add_middleware(Observer, metrics=Metrics())
+    add_errors(app)
+    findings.add(app, review, workers)
+    page.add(app, "review.html")
     return app

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tellapart.core.errors import DataError
 
+# names under which a server on this machine alone is asked for
+LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 QUERY_CHARACTERS = 2_000
 ID_CHARACTERS = 1_024
 UPLOAD_BYTES = 12 * 1024 * 1024

@@ -32,7 +32,8 @@ class Settings:
     """How a run is served.
 
     Attributes:
-        run: the run folder.
+        run: the run folder; of findings, the curated folder.
+        findings: whether the page of findings is served, in place of a run.
         hosts, marking, keys, rate, time_limit, open_metrics: see `create_app`.
         processes: how many share the socket. Each opens the run for itself.
         grace: seconds that a request has to end once a signal says stop.
@@ -49,10 +50,15 @@ class Settings:
     processes: int = 1
     grace: float = 10.0
     level: str = "warning"
+    findings: bool = False
 
 
 def make_app(settings: Settings, rates_file: Path | None = None) -> Any:
     """The application of one process."""
+    if settings.findings:
+        from tellapart.server.app import create_review_app
+
+        return create_review_app(settings.run, hosts=settings.hosts, time_limit=settings.time_limit)
     from tellapart.server.app import create_app
 
     return create_app(

@@ -12,16 +12,16 @@ PATIENCE = 20
 
 @contextlib.contextmanager
 def serving(service, **options):
-    """The address of a server in a thread of this process, which stops with the block."""
+    """The address of a server over a service or an application, in a thread of this process until the block ends."""
     import uvicorn
+    from fastapi import FastAPI
 
     from tellapart.server.app import create_app
 
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            create_app(service, **options), log_level="error", timeout_graceful_shutdown=1, ws="none"
-        )
+        app = service if isinstance(service, FastAPI) else create_app(service, **options)
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, ws="none")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -11,11 +11,11 @@ from fastapi.staticfiles import StaticFiles
 STATIC = Path(__file__).parents[1] / "static"
 
 
-def add(app: FastAPI) -> None:
-    """The page and its files."""
+def add(app: FastAPI, name: str = "index.html") -> None:
+    """The page of that file name, and what it loads."""
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+        return FileResponse(STATIC / name, headers={"cache-control": "no-cache"})
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -190,16 +190,17 @@ def select(
     seed: int = 0,
     stages: Stages | None = None,
 ) -> Report:
-    """Pick the texts of a pool that are most use for a target.
+    """Pick the items of a pool that are most use for a target.
 
-    A part of the trait `stream` reads the pool by blocks, several times, and only what is kept stands in memory.
+    A part of the trait `stream` reads texts by blocks, several times, and only what is kept stands in memory. A part
+    that reads vectors instead of texts is shown those of all sides that both have (`expanding`).
 
     Args:
         source: the pool, as `read` takes it.
-        like: a collection of texts that are wanted.
+        like: a collection of what is wanted.
         keep: how many, as a number or a share such as `20%`.
-        score: spec of a `score` part on texts that finds the target; one with `select` draws, others take the highest.
-        column: the text column of both; empty: `text`, or else `anchor`.
+        score: spec of a `score` part that finds the target; one with `select` draws, others take the highest.
+        column: the text column of both; empty: `text`, or else `anchor`; of vectors, the one side to go by.
         out: a .jsonl, .csv or .parquet file for the selected items.
 
     Raises:
@@ -208,6 +209,8 @@ def select(
     stages = stages or Silence()
     card = _scores(score, "target")
     check_writable(out)
+    if "texts" not in card.traits:
+        return _expanded(source, like, keep, score, column, out, stages)
     pool, wanted = (_texts(which, column, stages) for which in (source, like))
     n = _how_many(keep, len(pool))
     given: Callable[[Iterable[Any]], Any] = iter if "stream" in card.traits else list
@@ -321,10 +324,25 @@ def _embedded(collection: Collection, side: Side, model: Any, stages: Stages) ->
 
 
 def _texts(source: str | Path, column: str, stages: Stages) -> Texts:
+    return Texts(_read(source, stages), column, source=source)
+
+
+def _read(source: str | Path, stages: Stages) -> Collection:
     from tellapart.data.sources import read
 
     with stages.stage(f"read {Path(str(source)).name}") as told:
-        return Texts(read(source, progress=told), column, source=source)
+        return read(source, progress=told)
+
+
+def _expanded(
+    source: str | Path, like: str | Path, keep: str, score: str, column: str, out: str | Path | None, stages: Stages
+) -> Report:
+    from tellapart.expanding import compared, expand
+
+    pool, seeds = (_read(which, stages) for which in (source, like))
+    columns = compared(pool, seeds, column, (str(source), str(like)))
+    n = _how_many(keep, len(pool), "items")
+    return expand(pool, seeds, n, score=score, columns=columns, out=None if out is None else Path(out), stages=stages)
 
 
 def _shown(title: str, pool: Texts, numbers: np.ndarray, scores: np.ndarray) -> Table:
@@ -335,7 +353,7 @@ def _shown(title: str, pool: Texts, numbers: np.ndarray, scores: np.ndarray) -> 
     return Table(title, ["id", "score", "text"], [[id_, score, said[number][:120]] for id_, score, number in rows])
 
 
-def _how_many(keep: str, of: int) -> int:
+def _how_many(keep: str, of: int, what: str = "texts") -> int:
     """`"20%"` or `"500"` as a number of items."""
     try:
         share = keep.strip().endswith("%")
@@ -344,7 +362,7 @@ def _how_many(keep: str, of: int) -> int:
     except ValueError:
         raise DataError(f"write --keep as a number of items or a share such as 20%, not {keep!r}") from None
     if not 1 <= n <= of:
-        raise DataError(f"cannot keep {n} of {of} texts: --keep {keep}")
+        raise DataError(f"cannot keep {n} of {of} {what}: --keep {keep}")
     return n
 
 

@@ -1,4 +1,4 @@
-"""`tellapart select`: which texts of a pool serve a target."""
+"""`tellapart select`: which items of a pool serve a target."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 def select(
     source: Annotated[str, typer.Argument(help="The pool: what run takes.")],
-    like: Annotated[str, typer.Option("--like", help="A collection of texts that are wanted.")],
+    like: Annotated[str, typer.Option("--like", help="A collection of what is wanted.")],
     keep: Annotated[str, typer.Option("--keep", help="How many: a number, or a share such as 20%.")] = "20%",
     score: Annotated[str, typer.Option("--score", help="What selects.")] = "dsir",
     column: Annotated[
-        str, typer.Option("--column", help="The text column of both; left out: text, or else anchor.")
+        str, typer.Option("--column", help="The column of both to go by; left out: text, or else anchor, or all sides.")
     ] = "",
     out: Annotated[
         Path | None, typer.Option("--out", help="A .jsonl, .csv or .parquet file for the selection.")
@@ -22,7 +22,7 @@ def select(
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Pick the texts of a pool that are most like a target."""
+    """Pick the items of a pool that are most like a target."""
     from tellapart import apply
     from tellapart.cli._say import show, stages
 

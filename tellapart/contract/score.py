@@ -41,8 +41,11 @@ class Checks:
         self.texts = "texts" in card.traits
 
     def data(self, seed: int) -> tuple[Any, Any]:
-        """(items, y) to fit with."""
-        return planted_texts(seed) if self.texts else planted(seed)
+        """(items, y) to fit with; of a target among vectors, y is true for one of three kinds."""
+        if self.texts:
+            return planted_texts(seed)
+        x, y = planted(seed)
+        return (x, y == "class 0") if "target" in self.card.traits else (x, y)
 
     def probe(self, seed: int) -> Any:
         """Items of all kinds to score."""
@@ -150,7 +153,7 @@ class Checks:
 
     def check_layers(self, build: Build) -> None:
         """One layer in a list is that layer; several give one score an item; another number of layers is refused."""
-        x, y = planted(14)
+        x, y = self.data(14)
         probe = self.probe(15)
         one = build().fit(x, y).score(probe)
         assert np.allclose(one, build().fit([x], y).score([probe]), rtol=1e-5), "a list of one layer is not that layer"

@@ -4,7 +4,8 @@ Traits: `unknown` (higher = less like what was fitted), `target` (higher = more 
 (items are texts, otherwise vectors), `labels` (fitting needs labels), `classes` (`add_class`), `layers` (a list of
 feature blocks), `select` (`select(x, n, rng=)`), `stream` (`observe`), `names` (fitted on items, the vectors of their
 texts in place of labels, and `names=`, vectors of class names; `named(names)` asks for others, and `unknown(x)` decides
-without a threshold).
+without a threshold);
+`positions` (items are maps of vectors, [n, h, w, d]; `maps(x)` says where).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.contract._positions import CHECKS as PLACES
+from tellapart.contract._positions import with_positions
 from tellapart.contract.classify import Build, Check, must_refuse, planted
 from tellapart.core.parts import Card
 
@@ -238,4 +241,6 @@ def checks(card: Card) -> list[Check]:
     ):
         if trait in traits:
             found.append(check)
+    if "positions" in traits:
+        return [*map(with_positions, found), *PLACES]
     return [*map(with_names, found), check_names] if "names" in traits else found

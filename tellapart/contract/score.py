@@ -4,7 +4,8 @@ Traits: `unknown` (higher = less like what was fitted), `target` (higher = more 
 (items are texts, otherwise vectors), `labels` (fitting needs labels), `classes` (`add_class`), `layers` (a list of
 feature blocks), `select` (`select(x, n, rng=)`), `stream` (`observe`), `names` (fitted on items, the vectors of their
 texts in place of labels, and `names=`, vectors of class names; `named(names)` asks for others, and `unknown(x)` decides
-without a threshold);
+without a threshold), `sources` (texts of a pool are marked in y with the name of their source, the target's with True,
+and `select` is told the sources: `sources=`);
 `positions` (items are maps of vectors, [n, h, w, d]; `maps(x)` says where).
 """
 
@@ -36,19 +37,35 @@ def planted_texts(seed: int, each: int = 30) -> tuple[list[str], np.ndarray]:
     return texts, marks
 
 
+def planted_sources(seed: int) -> tuple[list[str], np.ndarray]:
+    """The planted texts as a target and a pool of four sources, one of which has the target's topic."""
+    texts, marks = planted_texts(seed)
+    rng = np.random.default_rng(seed)
+    y = [(rng.random() < 0.5 or "sea") if mark else f"kitchen {rng.integers(3)}" for mark in marks]
+    return texts, np.array(y, dtype=object)
+
+
 class Checks:
     """The checks of one card: which data a part is given follows from its traits."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
         self.texts = "texts" in card.traits
+        self.sources = "sources" in card.traits
 
     def data(self, seed: int) -> tuple[Any, Any]:
         """(items, y) to fit with; of a target among vectors, y is true for one of three kinds."""
         if self.texts:
-            return planted_texts(seed)
+            return planted_sources(seed) if self.sources else planted_texts(seed)
         x, y = planted(seed)
         return (x, y == "class 0") if "target" in self.card.traits else (x, y)
+
+    def held(self, seed: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
+        """(items, which of them are like the target, what `select` is told beside them)."""
+        if not self.sources:
+            return *self.data(seed), {}
+        texts, wanted = planted_texts(seed)
+        return texts, wanted, {"sources": ["sea" if mark else "kitchen 1" for mark in wanted]}
 
     def probe(self, seed: int) -> Any:
         """Items of all kinds to score."""
@@ -75,7 +92,7 @@ class Checks:
     def check_higher_is_more_target(self, build: Build) -> None:
         """Held-out items of the target score above the others."""
         part = build().fit(*self.data(2))
-        x, y = self.data(3)
+        x, y, _ = self.held(3)
         score = part.score(x)
         above = (score[y][:, None] > score[~y][None]).mean()
         assert above >= 0.95, f"target items score above others in only {above:.2f} of the pairs"
@@ -134,6 +151,10 @@ class Checks:
             refused["values that are not numbers"] = lambda: build().fit(holed, y)
             refused["values that are not numbers in scoring"] = lambda: part.score(holed)
             refused["another width"] = lambda: part.score(x[:, :5])
+        if self.sources:
+            pool = [i for i, mark in enumerate(y) if mark is not True]
+            refused["a pool alone"] = lambda: build().fit([x[i] for i in pool], y[pool])
+            refused["one source"] = lambda: build().fit(x, [True if mark is True else "all" for mark in y])
         if {"labels", "names"} & set(self.card.traits):
             refused["fewer labels than items"] = lambda: build().fit(x, y[:-1])
             refused["one class"] = lambda: build().fit(x, np.repeat("a", len(x)))
@@ -167,12 +188,16 @@ class Checks:
     def check_select(self, build: Build) -> None:
         """`select` gives n distinct rows in rising order, equal for equal draws, richer in target than the pool."""
         part = build().fit(*self.data(16))
-        x, y = self.data(17)
-        rows = part.select(x, 20, rng=np.random.default_rng(0))
+        x, y, told = self.held(17)
+
+        def select(n: int) -> np.ndarray:
+            return np.asarray(part.select(x, n, rng=np.random.default_rng(0), **told))
+
+        rows = select(20)
         assert len(rows) == 20 and (np.diff(rows) > 0).all(), "select must give n distinct rows, rising"
-        assert np.array_equal(rows, part.select(x, 20, rng=np.random.default_rng(0))), "equal draws select differently"
+        assert np.array_equal(rows, select(20)), "equal draws select differently"
         assert y[rows].mean() > y.mean(), "the selection holds no more of the target than the pool"
-        must_refuse("selecting more than there is", lambda: part.select(x, len(x) + 1, rng=np.random.default_rng(0)))
+        must_refuse("selecting more than there is", lambda: select(len(x) + 1))
 
     def check_observe_is_fit(self, build: Build) -> None:
         """`observe` in pieces gives what one `fit` on all gives."""

@@ -39,6 +39,13 @@ class Texts:
     def __iter__(self) -> Iterator[str]:
         return (text for text in self._all() if _said(text))
 
+    def beside(self, column: str) -> Iterator[object]:
+        """What stands in another column beside each text, in order and by blocks."""
+        table = self.collection[column]
+        for start in range(0, len(table), TEXTS_A_BLOCK):
+            low, high = np.searchsorted(self.rows, (start, start + TEXTS_A_BLOCK))
+            yield from table.slice(start, TEXTS_A_BLOCK).take(self.rows[low:high] - start).to_pylist()
+
     def some(self, numbers: np.ndarray) -> Iterator[str]:
         """The texts of these numbers of 0 to n - 1, rising."""
         wanted = self.rows[numbers]

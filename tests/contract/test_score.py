@@ -10,9 +10,11 @@ from tellapart.core.parts import card_of
 from tellapart.parts.score.clipn import Clipn
 from tellapart.parts.score.dsir import Dsir
 from tellapart.parts.score.knn import Knn
+from tellapart.parts.score.l1_a_mtrl import L1AMtrl
 from tellapart.parts.score.mahalanobis_ood import MahalanobisOod
 
-KNN, MAHALANOBIS, DSIR, CLIPN = (card_of("score", n) for n in ("knn", "mahalanobis-ood", "dsir", "clipn"))
+NAMES = ("knn", "mahalanobis-ood", "dsir", "l1-a-mtrl", "clipn")
+KNN, MAHALANOBIS, DSIR, SOURCES, CLIPN = (card_of("score", n) for n in NAMES)
 
 
 class Doubles(Knn):
@@ -99,6 +101,16 @@ class ForgetsInObserving(Dsir):
         return self.fit(x, y)
 
 
+class IgnoresSources(L1AMtrl):
+    def select(self, x, n, *, rng, sources):
+        return np.sort(rng.choice([i for i, name in enumerate(sources) if name != "sea"], n, replace=False))
+
+
+class TakesOneSource(L1AMtrl):
+    def fit(self, x, y=None):
+        return self if len(set(map(str, [] if y is None else y))) == 2 else super().fit(x, y)
+
+
 class KnowsEverything(Clipn):
     def unknown(self, x):
         return np.zeros(len(x), bool)
@@ -126,6 +138,8 @@ WRONG = [
     (DSIR, "check_select", SelectsTheFirst),
     (DSIR, "check_select", SelectsWithReplacement),
     (DSIR, "check_observe_is_fit", ForgetsInObserving),
+    (SOURCES, "check_select", IgnoresSources),
+    (SOURCES, "check_bad_input", TakesOneSource),
     (CLIPN, "check_names", KnowsEverything),
     (CLIPN, "check_names", KeepsItsNames),
 ]
@@ -143,5 +157,5 @@ def test_a_wrong_part_fails(card, name, wrong):
 
 
 def test_every_check_has_a_wrong_part():
-    all_checks = {c.__name__ for card in (KNN, MAHALANOBIS, DSIR, CLIPN) for c in contract.checks(card)}
+    all_checks = {c.__name__ for card in (KNN, MAHALANOBIS, DSIR, SOURCES, CLIPN) for c in contract.checks(card)}
     assert all_checks == {name for _, name, _ in WRONG}

@@ -115,7 +115,8 @@ def detect(
     Args:
         run: the folder of a run.
         source: the new collection, as `read` takes it.
-        score: spec of a `score` part that finds the unknown; empty: `knn`, or `clipn` where there are names.
+        score: spec of a `score` part that finds the unknown; empty: `knn`, or `clipn` where there are names. One of the
+            trait `positions` says which region of a picture is odd, too (see `locating`).
         by: the column of labels, where the score needs them; empty: the run's own target.
         names: what is known by names alone, parted by commas, for a score of the trait `names` (see `naming`).
         out: a .jsonl, .csv or .parquet file for id, score and unknown of every new item.
@@ -139,6 +140,10 @@ def detect(
         return without_a_name(run, source, score=score, names=names, by=by, out=out, stages=stages)
     if names:
         raise PartError(f"{card.name} is fitted on items and takes no names; leave --score out, or use clipn")
+    if "positions" in card.traits:
+        from tellapart.locating import odd_regions
+
+        return odd_regions(run, source, score=score, false_alarms=false_alarms, out=out, stages=stages)
     opened = Run(run, stages=stages)
     side = opened.collection.sides().document
     labels = _labels(opened, by) if "labels" in card.traits else None

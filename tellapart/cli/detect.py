@@ -12,7 +12,7 @@ def detect(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     source: Annotated[str, typer.Argument(help="The new collection: what run takes.")],
     score: Annotated[
-        str, typer.Option("--score", help="knn, mahalanobis-ood, hvcm, energy, max-softmax, or one's own; knn if none.")
+        str, typer.Option("--score", help="knn, mahalanobis-ood, hvcm, energy, anovl, or one's own; knn if none.")
     ] = "",
     by: Annotated[str, typer.Option("--by", help="The run's column of labels, where the score needs them.")] = "",
     names: Annotated[

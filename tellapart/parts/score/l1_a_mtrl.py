@@ -46,8 +46,9 @@ class L1AMtrl:
             covariance C, as a share of tr(C^2) / tr(C).
 
     When to use: a pool of some sources (shops, sites, tasks) by the column `source`, a few of which are to be used. On
-    labelled tasks of digits it needed a seventh of the sources that nu^2 takes and gave no smaller error. Relations: `dsir` and `color-filter` look at each text and at no source; `hurtful-sources` asks which
-    source others are learnt better without.
+    labelled tasks of digits it needed a seventh of the sources that nu^2 takes and gave no smaller error. Relations:
+    `dsir` and `color-filter` look at each text and at no source; `hurtful-sources` asks which source others are learnt
+    better without.
 
     Shapes: x an iterable of n texts, y [n] with True for target texts and otherwise the name of the source; score [n]
     float32. Raises `DataError` for what is no text, missing marks, fewer than two sources or more than 2,000, no words,

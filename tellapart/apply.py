@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -219,13 +219,15 @@ def select(
     pool, wanted = (_texts(which, column, stages) for which in (source, like))
     n = _how_many(keep, len(pool))
     given: Callable[[Iterable[Any]], Any] = iter if "stream" in card.traits else list
-    marks = itertools.chain(itertools.repeat(True, len(wanted)), itertools.repeat(False, len(pool)))
+    told = {"sources": given(_sources(pool, score))} if "sources" in card.traits else {}
+    of_pool = _sources(pool, score) if told else itertools.repeat(False, len(pool))
+    marks = itertools.chain(itertools.repeat(True, len(wanted)), of_pool)
     with stages.stage(f"fit {card.name}"):
         part = make("score", score).fit(given(itertools.chain(wanted, pool)), given(marks))
     rng = np.random.default_rng(seed)
     with stages.stage("score"):
         if "select" in card.traits:
-            rows = part.select(given(pool), n, rng=rng)
+            rows = part.select(given(pool), n, rng=rng, **told)
         else:
             rows = np.sort(np.argsort(-part.score(given(pool)), kind="stable")[:n])
         values = part.score(given(pool.some(rows)))
@@ -235,6 +237,8 @@ def select(
         usual = np.sort(rng.choice(len(pool), n, replace=False))
         nearer = part.kl_reduction(given(pool.some(rows)), given(pool.some(usual)))
         report.add(Figure("nearer to the target than a random selection", nearer, unit="nats", count=n))
+    if told:
+        report.add(_budgets(part.relevance_, _sources(pool, score), rows))
     best = np.argsort(-values, kind="stable")[:SHOWN]
     report.add(_shown("Most like the target", pool, rows[best], values[best]))
     rest, title = np.setdiff1d(np.arange(len(pool)), rows), "Least like it, left out"
@@ -348,6 +352,31 @@ def _expanded(
     columns = compared(pool, seeds, column, (str(source), str(like)))
     n = _how_many(keep, len(pool), "items")
     return expand(pool, seeds, n, score=score, columns=columns, out=None if out is None else Path(out), stages=stages)
+
+
+def _sources(pool: Texts, score: str) -> Iterator[Any]:
+    """The source of each text of a pool; refused where there is none."""
+    if "source" not in pool.collection.columns:
+        raise DataError(f"{score} spends a budget over sources, and the pool has no column `source`")
+    for row, source in zip(pool.rows, pool.beside("source"), strict=True):
+        if isinstance(source, bool) or not isinstance(source, str | int) or source == "":
+            id_ = pool.collection.table["id"][int(row)].as_py()
+            raise DataError(f"{score} needs the source of every text, by its name, and that of {id_} is {source!r}")
+        yield str(source)
+
+
+def _budgets(relevance: dict[str, float], sources: Iterator[str], rows: np.ndarray) -> Table:
+    """How relevant each source was found, and how much of it was kept."""
+    names = sorted(relevance, key=lambda name: (-relevance[name], name))
+    code = {name: i for i, name in enumerate(names)}
+    of = np.fromiter((code[name] for name in sources), dtype=np.int64)
+    there, kept = (np.bincount(each, minlength=len(names)).tolist() for each in (of, of[rows]))
+    count = sum(value > 0 for value in relevance.values())
+    note = f"{count} of {len(names)} sources are relevant"
+    if (more := len(rows) - sum(there[:count])) > 0:
+        note += f", and hold {more} texts less than are kept: these are taken evenly from the others"
+    cells = [[name, there[i], relevance[name], kept[i]] for i, name in enumerate(names[:SHOWN])]
+    return Table("Sources by relevance", ["source", "texts", "relevance", "kept"], cells, note)
 
 
 def _shown(title: str, pool: Texts, numbers: np.ndarray, scores: np.ndarray) -> Table:

@@ -49,7 +49,8 @@ def chance(z, anchors, level, temperature):
 
 def moved(z, w, bias, rows):
     gate = [math.tanh(float(one @ z) + float(b)) for one, b in zip(w, bias, strict=True)]
-    out = 0.5 * z + 0.5 * sum(g * r for g, r in zip(gate, rows, strict=True))
+    parts = [1 / (len(rows) - 1)] * (len(rows) - 1) + [1.0]
+    out = 0.5 * z + 0.5 * sum(g * share * r for g, share, r in zip(gate, parts, rows, strict=True))
     return out * np.linalg.norm(z) / np.linalg.norm(out)
 
 

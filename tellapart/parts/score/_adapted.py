@@ -22,7 +22,7 @@ def adapted(
 ) -> np.ndarray:
     """[t] chances of positions [t, d] of unit length after `steps` of training on them; see `anovl`."""
     torch = require("torch", "the adapter of anovl")
-    from torch.nn.functional import logsigmoid, normalize
+    from torch.nn.functional import logsigmoid
 
     noisy = v + noise / v.shape[1] ** 0.5 * _draws(*v.shape)
     noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
@@ -30,13 +30,17 @@ def adapted(
     rows = np.zeros((len(anchors) + 1, v.shape[1] + 1))
     rows[:-1, :-1], rows[-1, -1] = anchors, level
     t = torch.from_numpy(rows)
+    moving = t / torch.tensor([*[float(len(anchors))] * len(anchors), 1.0], dtype=t.dtype)[:, None]
+    # Products of what is moved with anchors, from products of anchors: most of a step is then z @ w.T alone.
+    near, along, across, within = z @ t.T, z @ moving.T, moving @ t.T, moving @ moving.T
     w, b = torch.zeros_like(t, requires_grad=True), torch.zeros(len(t), dtype=t.dtype, requires_grad=True)
     optimiser = torch.optim.AdamW([w, b], lr=RATE)
 
     def logits() -> torch.Tensor:
-        moved = 2**0.5 * normalize(0.5 * z + 0.5 * torch.tanh(z @ w.T + b) @ t, dim=1)
-        near = moved @ t.T
-        return (near[:, -1] - near[:, :-1].amax(1)) / temperature
+        gate = torch.tanh(z @ w.T + b)
+        square = 2 + 2 * (gate * along).sum(1) + ((gate @ within) * gate).sum(1)  # |z|^2 is 2
+        found = (near + gate @ across) * (2 / square.clamp_min(1e-12)).sqrt()[:, None]
+        return (found[:, -1] - found[:, :-1].amax(1)) / temperature
 
     normal = 1.0 * (logits().detach()[: len(v)] <= 0)
     for _ in range(steps):

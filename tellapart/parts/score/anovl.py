@@ -34,7 +34,7 @@ class Anovl:
     The anchors are the unit means of `anchors` clusters (k-means) of smoothed positions of normal pictures; l is the
     cosine to the nearest anchor below which a share `tail` of these positions lies. The level is the abnormal anchor:
     a coordinate of its own, in which a normal anchor is 0 and a position, z_i = (v_i, 1), is 1. With T the rows
-    (c_j, 0) and (0, l), an adapter moves positions before p; W and b begin at 0 and are trained on each picture::
+    (c_j / anchors, 0) and (0, l), an adapter moves positions before p; W, b begin at 0, trained on each picture anew::
 
         z'_i = |z_i| unit(0.5 z_i + 0.5 tanh(W z_i + b) T)
         loss = mean_i entropy(p'_i) + 0.5 mean_i -log p'(noisy_i) + 0.5 mean_i -(1 - m_i) log(1 - p'_i)
@@ -47,14 +47,18 @@ class Anovl:
     abnormal states, and need no pictures; this needs normal pictures and no texts, since no packaged encoder ties words
     to positions. So it is not zero-shot. Vectors are of a convolutional network, which are local as they are: smoothing
     acts on its last maps, and how far is free (they: the attention's own scale, on unit vectors near to the plain
-    mean). The adapter begins as the identity. No vector of the whole picture enters the score.
+    mean). The adapter begins as the identity, and many anchors move a position no further than one does. No vector of
+    the whole picture enters the score.
 
     Args:
         anchors: clusters; fewer where there are fewer distinct positions. smoothing: near 0 leaves positions alone.
         tail, temperature: of p. steps: 0 is no adapter. noise: length of what is added, beside unit vectors.
 
-    When to use: normal pictures that look alike, and the question where another one does not. Evidence:
-    [anovl](evidence.md). Relations: `knn` on vectors of whole pictures says whether, not where.
+    When to use: normal pictures that look alike, and the question where another one does not. On faults pasted into
+    pictures the anchors alone found most; smoothing and adapter were not seen to add to that (see the evidence):
+    `steps` = 0 and a small `smoothing` leave them out, and cost less.
+
+    Relations: `knn` on vectors of whole pictures says whether, not where.
 
     Shapes: x [n, h, w, d], as `encode_positions` of an image encoder gives; map [n, h, w], score [n] float32. A picture
     costs (h w)^2 d, and a step 2 h w (anchors + 1) d. Raises `DataError` for what is not positions, or not finite.

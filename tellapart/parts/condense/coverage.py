@@ -30,7 +30,7 @@ def coverage(x: Any, y: Any, count: int, *, seed: int = 0) -> Condensed:
     more than 4,000 items is dealt at random into pieces, each covered alone.
 
     Use it to pick what to label again, to augment by hand, or to show, without picking the same thing twice.
-    Where one item a class is kept, the one nearest to the mean of the class teaches as much, or more (see the evidence).
+    Where one item a class is kept, the one nearest to the mean of the class teaches as much or more (see the evidence).
 
     Relations: `dcc` makes items in place of choosing them.
 

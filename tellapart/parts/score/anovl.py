@@ -55,7 +55,7 @@ class Anovl:
         tail, temperature: of p. steps: 0 is no adapter. noise: length of what is added, beside unit vectors.
 
     When to use: normal pictures that look alike, and the question where another one does not. On faults pasted into
-    pictures the anchors alone found most; smoothing and adapter were not seen to add to that (see the evidence):
+    pictures the anchors alone did as well; that smoothing or adapter add to them is not shown (see the evidence):
     `steps` = 0 and a small `smoothing` leave them out, and cost less.
 
     Relations: `knn` on vectors of whole pictures says whether, not where.

@@ -49,14 +49,14 @@ def dcc(
     S begins as items drawn from each class; x is brought to mean 0 and deviation 1, and back.
 
     Summed before they are matched, what all classes share cancels and what tells them apart stays; matched class by
-    class (`warmup=1`, which is DC), the paper says, a background that is everywhere leads. The evidence here does
-    not show it: DC does as well, and better where four fifths of a picture tell nothing; both are far better than
-    random items, above all at one a class. Read in the authors' code: the sum, the momentum, no biases, and the warm-up of 250 of 1,000
-    networks. Different from it: no convolutions, so that vectors and small pictures alike can be condensed, fewer
-    networks and rounds, no augmentation, and the cosine. Theirs is taken unit by unit; where the gradient g of one
-    unit nearly vanishes, its slope goes as 1/|g|, so that starts 1e-12 apart lie 1 apart after 30 rounds, in double
-    precision too, and what comes out hangs on rounding. Cosines of whole layers have no such units: at the default
-    rate the same two starts come nearer to each other. At rates too high for the data rounding decides again.
+    class (`warmup=1`, which is DC), the paper says, a background that is everywhere leads. The evidence here does not
+    show it: DC does as well, and better where four fifths of a picture tell nothing; both teach more than random items,
+    above all at one a class. Read in the authors' code: the sum, the momentum, no biases, and the warm-up of 250 of
+    1,000 networks. Different from it: no convolutions, so that vectors and small pictures alike can be condensed,
+    fewer networks and rounds, no augmentation, and the cosine. Theirs is taken unit by unit; where the gradient g of
+    one unit nearly vanishes, its slope goes as 1/|g|, so that starts 1e-12 apart lie 1 apart after 30 rounds, in
+    double precision too, and what comes out hangs on rounding. Cosines of whole layers have no such units: at the
+    default rate the same two starts come nearer to each other. At rates too high for the data rounding decides again.
 
     Use it for a memory of a few items a class, with which a network can be trained again. Take vectors of a frozen
     encoder, or pictures below about 64 pixels a side, for which a `rate` of 3 to 10 did better in a first look. What

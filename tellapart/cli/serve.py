@@ -45,6 +45,14 @@ def serve(
         typer.Option("--log-level", help="debug, info (a line a request), warning or error; info where others come."),
     ] = None,
     open_metrics: Annotated[bool, typer.Option("--open-metrics", help="Show /metrics to everybody.")] = False,
+    watch: Annotated[
+        str,
+        typer.Option(
+            "--watch",
+            metavar="SCORE",
+            help="A score such as knn: queue what comes in and is like nothing stored.",
+        ),
+    ] = "",
 ) -> None:
     """Serve the page and the HTTP API of a run until Ctrl-C."""
     if new_key is not None:
@@ -52,7 +60,7 @@ def serve(
         return
     serve_page(
         run, host=host, port=port, open=open, workers=workers, keys=keys, rate=rate, time_limit=time_limit,
-        grace=grace, log_level=log_level, open_metrics=open_metrics,
+        grace=grace, log_level=log_level, open_metrics=open_metrics, watch=watch,
     )  # fmt: skip
 
 
@@ -83,6 +91,7 @@ def serve_page(
     grace: float = 10.0,
     log_level: str | None = None,
     open_metrics: bool = False,
+    watch: str = "",
 ) -> None:
     """Serve a run until Ctrl-C; `view` is what a browser is opened at, and the address that is told."""
     from tellapart.cli._say import out
@@ -106,6 +115,7 @@ def serve_page(
         rate=rate,
         time_limit=time_limit,
         open_metrics=open_metrics,
+        watch=watch,
         processes=workers,
         grace=grace,
         level=log_level or ("info" if for_others else "warning"),
@@ -115,6 +125,8 @@ def serve_page(
 
         def opened() -> None:
             out(f"{run} is served at {address} (Ctrl-C stops it)")
+            if watch:
+                out(f"What is like nothing stored is shown at {address.partition('/?')[0]}/unknown")
             if everywhere:
                 have = " and has a key" if keys is not None else ""
                 out(f"Everyone who can reach this machine{have} can search the collection and see its pictures.")

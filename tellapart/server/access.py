@@ -19,7 +19,7 @@ from tellapart.server.rates import Rates
 
 HOW = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 # the page, which asks for a key, the description of the API, and what tells whether the server lives
-FREE = ("/", "/api/openapi.json", "/api/health", "/api/ready", "/metrics")
+FREE = ("/", "/unknown", "/api/openapi.json", "/api/health", "/api/ready", "/metrics")
 FREE_BELOW = "/static/"
 KEY_CHARACTERS = 512
 

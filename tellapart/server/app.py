@@ -22,8 +22,9 @@ from tellapart.server.problems import add_errors
 from tellapart.server.rates import Rates
 from tellapart.server.readiness import Readiness
 from tellapart.server.review import Review
-from tellapart.server.routes import changes, findings, items, page, pairs, search, state
+from tellapart.server.routes import changes, findings, items, page, pairs, search, state, unknown
 from tellapart.server.service import Service
+from tellapart.server.watching import Watch
 from tellapart.server.workers import Workers
 
 TOLD_EVERY = 1.0
@@ -39,6 +40,7 @@ def create_app(
     rates_file: Path | None = None,
     time_limit: float = TIME_LIMIT,
     open_metrics: bool = False,
+    watch: str = "",
 ) -> FastAPI:
     """The application over a run folder.
 
@@ -52,6 +54,7 @@ def create_app(
         rates_file: what several processes share, see `rates.make_file`.
         time_limit: seconds from the arrival of a request to its answer.
         open_metrics: whether `/metrics` is for everybody.
+        watch: a score part by which what comes in is compared with what is stored; empty: nothing is.
     """
     access = Access(
         keys=Keys(keys) if keys is not None else None,
@@ -64,6 +67,7 @@ def create_app(
     workers, metrics, readiness, rates = Workers(time_limit), Metrics(), Readiness(service), Rates(rates_file)
 
     monitor = Monitor.of(service.folder)
+    watching = Watch(service, watch, heard=metrics.watched, lost=metrics.unscored) if watch else None
     metrics.lag = service.live.behind
     metrics.shift = monitor.shift if monitor is not None else None
 
@@ -83,6 +87,8 @@ def create_app(
         workers.close()
         if monitor is not None:
             await asyncio.to_thread(monitor.save)
+        if watching is not None:
+            await asyncio.to_thread(watching.close)
         await asyncio.to_thread(service.live.close)
 
     app = FastAPI(
@@ -95,15 +101,17 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.workers, app.state.metrics, app.state.readiness = workers, metrics, readiness
+    app.state.watching = watching
     # the last one stands before all others
     app.add_middleware(Door, access=access, rates=rates)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Guard)
     app.add_middleware(Observer, metrics=metrics)
     add_errors(app)
-    search.add(app, service, workers, metrics, monitor)
+    search.add(app, service, workers, metrics, monitor, watching)
     items.add(app, service, workers)
-    changes.add(app, service, workers)
+    changes.add(app, service, workers, watching)
+    unknown.add(app, service, workers, watching)
     pairs.add(app, service, workers)
     state.add(app, service, workers, readiness, metrics, access, monitor)
     page.add(app)

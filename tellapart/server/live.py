@@ -110,6 +110,11 @@ class Live:
             return self._at
 
     @property
+    def model_name(self) -> str:
+        """What tells the model of the run from another one."""
+        return self._model
+
+    @property
     def base(self) -> Base:
         """What lies on the disk and is read at present."""
         return self._at.base

@@ -45,6 +45,15 @@ class Metrics:
         self._empty = prometheus.Counter(
             "tellapart_searches_empty", "Searches for which nothing was found here", registry=registry
         )
+        self._watched = prometheus.Counter(
+            "tellapart_watched", "What came in and was scored, by kind", ("kind",), registry=registry
+        )
+        self._unknown = prometheus.Counter(
+            "tellapart_unknown", "What came in and is like nothing stored, by kind", ("kind",), registry=registry
+        )
+        self._unscored = prometheus.Counter(
+            "tellapart_unscored", "What came in and was not scored, since too many waited", registry=registry
+        )
         gauges = (
             ("waiting", "tellapart_waiting", "Requests that are computed or wait for it", "livesum"),
             ("items", "tellapart_index_items", "Items that can be found", "livemax"),
@@ -79,6 +88,16 @@ class Metrics:
         self._searches.inc()
         if empty:
             self._empty.inc()
+
+    def watched(self, kind: str, unknown: bool) -> None:
+        """One of a kind was scored."""
+        self._watched.labels(kind).inc()
+        if unknown:
+            self._unknown.labels(kind).inc()
+
+    def unscored(self) -> None:
+        """One was not scored, since too many waited."""
+        self._unscored.inc()
 
     def now(self, *, waiting: int, items: int, ready: bool, run: str) -> None:
         """How this process stands."""

@@ -34,7 +34,7 @@ class Settings:
     Attributes:
         run: the run folder; of findings, the curated folder.
         findings: whether the page of findings is served, in place of a run.
-        hosts, marking, keys, rate, time_limit, open_metrics: see `create_app`.
+        hosts, marking, keys, rate, time_limit, open_metrics, watch: see `create_app`.
         processes: how many share the socket. Each opens the run for itself.
         grace: seconds that a request has to end once a signal says stop.
         level: the least that is logged, of `logs.LEVELS`.
@@ -47,6 +47,7 @@ class Settings:
     rate: float = 0.0
     time_limit: float = TIME_LIMIT
     open_metrics: bool = False
+    watch: str = ""
     processes: int = 1
     grace: float = 10.0
     level: str = "warning"
@@ -70,6 +71,7 @@ def make_app(settings: Settings, rates_file: Path | None = None) -> Any:
         rates_file=rates_file,
         time_limit=settings.time_limit,
         open_metrics=settings.open_metrics,
+        watch=settings.watch,
     )
 
 

@@ -132,6 +132,7 @@ class Service:
         sparse: bool = False,
         rerank: str = "",
         budget: int = BUDGET,
+        heard: Callable[[np.ndarray], None] | None = None,
     ) -> Results:
         """The k nearest items to everything that was given, taken together.
 
@@ -154,6 +155,7 @@ class Service:
                 text model; with `hybrid`, in place of full text.
             rerank: a scorer (`engine.scorers`) that gives the order of the first `budget` items, in place of the run's
                 own rank parts; not for a mixture with examples.
+            heard: given the vector that is searched with, where there is one.
 
         Raises:
             DataError: whatever cannot be searched with, in words.
@@ -173,6 +175,8 @@ class Service:
                 raise DataError("learned weights are of words alone: leave the rest out, or search with hybrid as well")
             return self._weighed(at, words, k, passing)
         z, notes = self.asking.vector(words, image, like, unlike)
+        if heard is not None:
+            heard(z)
         if searched == 0:
             return Results((), searched=0, notes=(*notes, "No item passes the filters; take one away."))
         hidden = {*like, *unlike}

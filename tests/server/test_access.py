@@ -438,7 +438,7 @@ class TestLogs:
         with TestClient(create_app(service), raise_server_exceptions=False) as client:
             until(lambda: client.get("/api/ready").status_code == 200)
 
-            def broken(words, *args):
+            def broken(words, *args, **options):
                 raise RuntimeError(f"cannot read {words}")
 
             service.search = broken

@@ -387,6 +387,12 @@ class TestSafety:
             "/api/health",
             "/api/monitor",
             "/api/ready",
+            "/api/unknown",
+            "/api/unknown.csv",
+            "/api/unknown.zip",
+            "/api/unknown/forget",
+            "/api/unknown/label",
+            "/api/unknown/{key}/picture",
             "/metrics",
         }
         for path, methods in described["paths"].items():

@@ -17,6 +17,7 @@ from tellapart.server.routes.items import known_length
 from tellapart.server.schema import Id
 from tellapart.server.service import Service
 from tellapart.server.taking import Given
+from tellapart.server.watching import Watch
 from tellapart.server.workers import Workers
 
 PARTS = ("columns", "vector", "file")
@@ -62,7 +63,7 @@ class TakenAnswer(BaseModel):
     notes: list[str] = Field(description="what one should know, in words")
 
 
-def add(app: FastAPI, service: Service, workers: Workers) -> None:
+def add(app: FastAPI, service: Service, workers: Workers, watching: Watch | None = None) -> None:
     """Add, change and delete items; an answer means that it is on the disk."""
     options: dict[str, Any] = {
         "response_model": TakenAnswer,
@@ -75,7 +76,10 @@ def add(app: FastAPI, service: Service, workers: Workers) -> None:
         return TakenAnswer(ids=list(taken.ids), items=service.items, notes=list(taken.notes))
 
     async def put_all(items: Sequence[Given]) -> TakenAnswer:
-        return await workers.run(workers.pool, lambda: answer(service.live.put_all(items)))
+        answered = await workers.run(workers.pool, lambda: answer(service.live.put_all(items)))
+        if watching is not None:
+            watching.put(answered.ids)
+        return answered
 
     async def delete_all(ids: Sequence[str]) -> TakenAnswer:
         return await workers.run(workers.pool, lambda: answer(service.live.delete(ids)))

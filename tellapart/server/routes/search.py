@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import FastAPI, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
@@ -25,6 +27,7 @@ from tellapart.server.metrics import Metrics
 from tellapart.server.problems import PROBLEMS, in_words
 from tellapart.server.service import Service
 from tellapart.server.shown import results
+from tellapart.server.watching import Watch
 from tellapart.server.workers import Workers
 
 Ids = Annotated[list[schema.Id], Field(max_length=EXAMPLES, description="ids of items; repeat it for several")]
@@ -94,7 +97,14 @@ def watch(monitor: Monitor, found: Results) -> None:
         monitor.add(found.results[0].score)
 
 
-def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, monitor: Monitor | None) -> None:
+def add(
+    app: FastAPI,
+    service: Service,
+    workers: Workers,
+    metrics: Metrics,
+    monitor: Monitor | None,
+    watching: Watch | None = None,
+) -> None:
     """Search by words, a picture, examples and filters."""
 
     def answer(found: Results, *, filtered: bool) -> Response:
@@ -104,6 +114,13 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, moni
             watch(monitor, found)
         return Response(results(service, found).model_dump_json(), media_type="application/json")
 
+    def hearing(asked: Asked | schema.SearchRequest, data: bytes | None) -> Callable[[np.ndarray], None] | None:
+        # only one text or one picture alone is something that may be unlike what is stored
+        words = asked.words.strip()
+        if watching is None or bool(words) == bool(data) or asked.like or asked.unlike:
+            return None
+        return functools.partial(watching.asked, words, data)
+
     async def search(request: Request) -> Response:
         """Search by words, by examples of the collection, by filters, or by all of them together."""
         asked = Asked.of(request)
@@ -111,8 +128,9 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, moni
         def call() -> Response:
             conditions = filters.parse(asked.where, service.collection)
             found = service.search(
-                asked.words, None, asked.like, asked.unlike, conditions, asked.k, asked.hybrid, asked.sparse
-            )
+                asked.words, None, asked.like, asked.unlike, conditions, asked.k, asked.hybrid, asked.sparse,
+                heard=hearing(asked, None),
+            )  # fmt: skip
             return answer(found, filtered=bool(conditions))
 
         return await workers.run(workers.pool, call)
@@ -157,8 +175,9 @@ def add(app: FastAPI, service: Service, workers: Workers, metrics: Metrics, moni
         def call() -> Response:
             conditions = asked.conditions()
             found = service.search(
-                asked.words, data, asked.like, asked.unlike, conditions, asked.k, asked.hybrid, asked.sparse
-            )
+                asked.words, data, asked.like, asked.unlike, conditions, asked.k, asked.hybrid, asked.sparse,
+                heard=hearing(asked, data),
+            )  # fmt: skip
             return answer(found, filtered=bool(conditions))
 
         return await workers.run(workers.pool, call)

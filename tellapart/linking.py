@@ -23,6 +23,9 @@ from tellapart.data.writing import check_writable, write_items
 from tellapart.engine import calibrate, intervals, links
 from tellapart.engine.calibrate import Calibration
 from tellapart.engine.links import Candidates, Pairs
+from tellapart.engine.one_row import Resolve, majority
+from tellapart.engine.one_row import merged as merged_rows
+from tellapart.engine.row_learning import halves, learnt, recipe_of
 from tellapart.engine.together import joined
 from tellapart.runs import Run, embedded
 
@@ -70,8 +73,12 @@ def link(
     text: str = "minilm",
     image: str = "lite0",
     columns: Mapping[str, str] | None = None,
+    learn: str | None = None,
     out: str | Path | None = None,
     clusters: str | Path | None = None,
+    communities: str | None = None,
+    merged: str | Path | None = None,
+    resolve: Resolve = majority,
     stages: Stages | None = None,
 ) -> Linked:
     """Say which records are the same thing, by the cosine of their pooled vectors: of picture, text, or both.
@@ -91,19 +98,28 @@ def link(
         index: the part that finds them.
         columns: role -> column, for both tables.
         out: a .csv, .jsonl or .parquet file for the links.
+        learn: a strategy that learns on the rows themselves, above the frozen vectors of their texts, from spoilt
+            copies of rows and from half of the labelled pairs: `table-integration`.
         clusters: the same for clusters, with one table.
+        communities: `louvain` or `label-propagation`: clusters are densely linked sets, not all that links join.
+        merged: the same for one row a cluster, with one table.
+        resolve: the rule for cells that differ, `resolve(column, values)`; the commonest value, then the longest.
 
     Raises:
         DataError: tables that have nothing to compare, labels of other records, or one table without a threshold.
     """
     stages = stages or Silence()
     _check(b, labels, threshold, precision, one_to_one, k, out, clusters)
+    _check_integrated(b, run, learn, text, communities, merged)
     one = _read(a, columns, stages)
     other = one if b is None else _read(b, columns, stages)
     if len(other) - (b is None) < 1:
         raise DataError("a single record is the same as nothing: give a table with more")
     known = read_pairs(labels, one, other) if labels is not None else None
-    (q, z), how = _vectors([one] if b is None else [one, other], run, {"text": text, "image": image}, stages)
+    tables = [one] if b is None else [one, other]
+    taught, known = _learnt(tables, known, learn, text, stages)
+    (q, z), how = _vectors(tables, run, {"text": text, "image": image}, stages, taught)
+    how = how if learn is None else f"{how}, then learnt by {learn}"
     with stages.stage("look for candidates") as told:
         found = links.candidates(q, z, k, index=index, same=b is None, progress=told)
     rule = _rule(known, found, q, z, threshold, precision)
@@ -111,6 +127,8 @@ def link(
     made = _table(pairs, found, one, other, rule)
     report = Report(f"{len(one)} records" + (" among themselves" if b is None else f" and {len(other)}") + f": {how}")
     numbers = links.components(len(one), pairs) if b is None else None
+    if communities is not None:
+        numbers = links.communities(len(one), pairs, communities)
     report.add(_counts(pairs, one, other, rule, one_to_one, numbers))
     if known is not None:
         report.add(*_figures(known, found, q, z, precision))
@@ -118,6 +136,8 @@ def link(
     if len(pairs):
         report.add(_doubtful(pairs, made, found, one, other, rule, shown))
     report.add(*_without(pairs, found, one, other, shown, dedup=b is None))
+    if merged is not None and numbers is not None:
+        report.add(_merged(one, numbers, resolve, merged))
     report.add(*_files(made, one, numbers, out, clusters))
     report.facts = {"records in A": len(one), "records in B": None if b is None else len(other), "links": len(pairs),
                     "vectors": how, "threshold": rule.threshold, "index": index, "candidates": k}  # fmt: skip
@@ -146,6 +166,40 @@ def _check(
         raise DataError("--clusters is for one table; leave the second out, or give links a file with --out")
 
 
+def _check_integrated(b: Any, run: Any, learn: str | None, text: str, communities: str | None, merged: Any) -> None:
+    check_writable(merged)
+    if b is not None and (communities is not None or merged is not None):
+        raise DataError("--communities and --merged are for one table: put both into one")
+    if communities is not None and communities not in links.COMMUNITIES:
+        raise DataError(f"--communities {communities}: they are {' and '.join(links.COMMUNITIES)}")
+    if learn is not None:
+        if run is not None:
+            raise DataError("a run has learnt already: leave --learn or --run out")
+        recipe_of(learn, text)
+
+
+def _learnt(
+    tables: Sequence[Collection], known: KnownPairs | None, learn: str | None, text: str, stages: Stages
+) -> tuple[Sequence[np.ndarray] | None, KnownPairs | None]:
+    """Vectors of the tables' texts that were learnt on them, and the known pairs that were not learnt from."""
+    from tellapart.data.spool import cache_folder
+
+    if learn is None:
+        return None, known
+    if any("text" not in table.columns for table in tables):
+        raise DataError("--learn learns from texts, and a table has none: name them with --column text=NAME")
+    offset = len(tables[0]) if len(tables) > 1 else 0
+    entity, left = halves(known, sum(map(len, tables)), offset)
+    cache = cache_folder(None, "embeddings")
+    return learnt(tables, recipe_of(learn, text), entity, cache=cache, stages=stages), left
+
+
+def _merged(one: Collection, numbers: np.ndarray, resolve: Resolve, file: Any) -> Text:
+    made, conflicts = merged_rows(one, numbers, resolve)
+    where = write_items(made, Path(file))
+    return Text(f"One row for each of {len(made)} things, {conflicts} cells of which differed, is in {where}.", "next")
+
+
 def _read(table: str | Path | Collection, columns: Mapping[str, str] | None, stages: Stages) -> Collection:
     from tellapart.data import read
 
@@ -165,7 +219,11 @@ def _read(table: str | Path | Collection, columns: Mapping[str, str] | None, sta
 
 
 def _vectors(
-    tables: Sequence[Collection], run: str | Path | None, specs: Mapping[str, str], stages: Stages
+    tables: Sequence[Collection],
+    run: str | Path | None,
+    specs: Mapping[str, str],
+    stages: Stages,
+    taught: Sequence[np.ndarray] | None = None,
 ) -> tuple[tuple[np.ndarray, np.ndarray], str]:
     """(unit vectors of the first table, of the last), and how they were made."""
     if run is not None:
@@ -181,7 +239,10 @@ def _vectors(
     for modality, encoder in encoders.items():
         if encoder.modality != modality:
             raise DataError(f"--{modality} {specs[modality]} reads {encoder.modality} items")
-    found = [links.pooled([embedded(t, m, encoders[m], stages=stages) for m in both]) for t in tables]
+    found = []
+    for at, table in enumerate(tables):
+        plain = {m: embedded(table, m, encoders[m], stages=stages) for m in both if m != "text" or taught is None}
+        found.append(links.pooled([taught[at] if m not in plain and taught else plain[m] for m in both]))
     return (found[0], found[-1]), f"{' and '.join(specs[m] for m in both)}, frozen"
 
 

@@ -33,6 +33,15 @@ def link(
     clusters: Annotated[
         Path | None, typer.Option("--clusters", help="With one table: such a file for every record's cluster.")
     ] = None,
+    learn: Annotated[
+        str | None, typer.Option("--learn", help="Learn on the rows themselves first, by table-integration.")
+    ] = None,
+    communities: Annotated[
+        str | None, typer.Option("--communities", help="Clusters by louvain or label-propagation.")
+    ] = None,
+    merged: Annotated[
+        Path | None, typer.Option("--merged", help="With one table: such a file of one row for each cluster.")
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page as well.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -44,7 +53,7 @@ def link(
         found = find(
             a, b, run=run, labels=labels, threshold=threshold, precision=precision, one_to_one=one_to_one,
             k=candidates, index=index, text=text, image=image, columns=roles(column), out=out, clusters=clusters,
-            stages=shown,
+            learn=learn, communities=communities, merged=merged, stages=shown,
         )  # fmt: skip
     show(found.report, as_json=json)
     if html is not None:

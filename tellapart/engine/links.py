@@ -3,7 +3,7 @@
 The steps stand apart, so that another way of doing one leaves the others as they are: `candidates` (through any
 index), `sample` and `engine.calibrate` (what a score means; a classifier of pairs gives scores of its own here),
 `nearest`, `mutual` and `one_to_one` (which candidates are links), `components` (links to clusters: single linkage, cut
-at a threshold; communities stand beside it). Plain numpy.
+at a threshold; `communities` by networkx beside it). Plain numpy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tellapart.core.errors import DataError, near
 from tellapart.core.features import unit_rows
+from tellapart.core.needs import require
 from tellapart.core.parts import make
 from tellapart.core.progress import Progress
 
@@ -145,6 +147,35 @@ def components(n: int, pairs: Pairs) -> np.ndarray:
         parent[other] = one
     roots = np.asarray([root(row) for row in range(n)])
     return np.asarray(np.unique(roots, return_inverse=True)[1].reshape(-1), np.int64)
+
+
+COMMUNITIES = ("louvain", "label-propagation")
+
+
+def communities(n: int, pairs: Pairs, how: str, *, seed: int = 0) -> np.ndarray:
+    """[n] int64 cluster of each record, numbered by first member: densely linked records, which one wrong link between
+    two such sets does not join.
+
+    Links are weighed by their scores, where those are positive.
+
+    Args:
+        how: `louvain` (modularity) or `label-propagation`.
+
+    Raises:
+        DataError: another way.
+    """
+    if how not in COMMUNITIES:
+        raise DataError(f"there are no communities named {how!r}; {near(how, COMMUNITIES)}")
+    found = require("networkx", "communities").algorithms.community
+    graph = require("networkx", "communities").Graph()
+    graph.add_nodes_from(range(n))
+    for a, b, score in zip(pairs.a.tolist(), pairs.b.tolist(), pairs.scores.tolist(), strict=True):
+        graph.add_edge(a, b, weight=max(float(score), 1e-3))
+    way = found.louvain_communities if how == "louvain" else found.asyn_lpa_communities
+    cluster = np.zeros(n, np.int64)
+    for number, members in enumerate(sorted(map(sorted, way(graph, weight="weight", seed=seed)))):
+        cluster[members] = number
+    return cluster
 
 
 def sample(

@@ -76,6 +76,7 @@ def test_from_pictures_to_decisions_to_a_run(pictures, tmp_path, usual):
 def test_all_that_fit_are_looked_for_and_none_where_that_is_said(pictures, tmp_path, usual):
     call("curate", pictures, "--out", tmp_path)
     assert {"odd-captions"} <= set(Findings.open(tmp_path).shown)
+    assert not {"blind-solvable", "debated-labels"} & set(Findings.open(tmp_path).shown)
     call("curate", pictures, "--out", tmp_path / "none", "--find", "none")
     assert Findings.open(tmp_path / "none").shown == {} and not (tmp_path / "none" / "findings.html").exists()
 

@@ -31,6 +31,7 @@ NEEDS = {
     "trusted": "items that somebody looked at and found right, by a column `trusted`",
     "sources": "items of several sources, by a column `source`",
     "pixels": "pictures",
+    "answers": "labels, or `regions` with names",
     "votes": "labels by two annotators or more, in columns `vote_1`, `vote_2` …",
 }
 INPUTS = {

@@ -217,7 +217,7 @@ def select(
     if "texts" not in card.traits:
         return _expanded(source, like, keep, score, column, out, stages)
     pool, wanted = (_texts(which, column, stages) for which in (source, like))
-    n = _how_many(keep, len(pool))
+    n = how_many(keep, len(pool))
     given: Callable[[Iterable[Any]], Any] = iter if "stream" in card.traits else list
     told = {"sources": given(_sources(pool, score))} if "sources" in card.traits else {}
     of_pool = _sources(pool, score) if told else itertools.repeat(False, len(pool))
@@ -350,7 +350,7 @@ def _expanded(
 
     pool, seeds = (_read(which, stages) for which in (source, like))
     columns = compared(pool, seeds, column, (str(source), str(like)))
-    n = _how_many(keep, len(pool), "items")
+    n = how_many(keep, len(pool), "items")
     return expand(pool, seeds, n, score=score, columns=columns, out=None if out is None else Path(out), stages=stages)
 
 
@@ -387,7 +387,7 @@ def _shown(title: str, pool: Texts, numbers: np.ndarray, scores: np.ndarray) -> 
     return Table(title, ["id", "score", "text"], [[id_, score, said[number][:120]] for id_, score, number in rows])
 
 
-def _how_many(keep: str, of: int, what: str = "texts") -> int:
+def how_many(keep: str, of: int, what: str = "texts") -> int:
     """`"20%"` or `"500"` as a number of items."""
     try:
         share = keep.strip().endswith("%")

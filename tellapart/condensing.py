@@ -46,7 +46,7 @@ def condense(
     Raises:
         DataError: no labels, a number that cannot be kept, or an `out` that does not fit.
     """
-    from tellapart.apply import _how_many
+    from tellapart.apply import how_many
     from tellapart.data.sources import read
 
     stages = stages or Silence()
@@ -60,7 +60,7 @@ def condense(
             f"{', '.join(collection.columns)}; for what is like a target, name it with --like"
         )
     collection = collection.take(np.flatnonzero([v is not None for v in collection.values("label")]))
-    count = _how_many(keep, len(collection), "items")
+    count = how_many(keep, len(collection), "items")
     makes = "makes" in card_of("condense", parse_spec(part)[0]).traits
     pixels = _pixels(collection) if makes and name == "image" else None
     _check_out(out, name if makes else "", pictures=pixels is not None)

@@ -41,8 +41,10 @@ class SeedExpansion:
     own, in place of agreeing answers there are agreeing sides; the formula is ours. Taking questions and answers out
     of pages, which needs a language model, is left out: give the pool as items. It adds no item that the pool lacks.
 
-    Use it where a handful of items shows what is wanted and the pool has two sides, each right for other items. Seeds
-    of several topics are served by small `k`, seeds of one topic by larger ones.
+    Use it where neither side alone is known to be the better one. In our record it was 15 times as much on topic as a
+    random selection on WordNet and 4 times on drawings, better than the worse side alone, and worse than the better
+    side: names for drawings, glosses for nouns; topics were told by words there. `agreement` showed no difference. So
+    look at what each side gives alone first. Seeds of several topics are served by small `k`, of one by larger ones.
 
     Relations: `dsir` and `color-filter` look for texts like many others by their words alone; `knn` is the distance to
     the k-th stored item, on one side.

@@ -62,6 +62,11 @@ def debated_labels(
     the neighbours. It believes what all agree on: annotators who share a mistake settle it. Labels go into the column
     `label`; where there is none, disputes are shown only, and a copy of one of the votes as `label` is corrected.
 
+    Its evidence is mixed. No gain in accuracy over the majority is shown anywhere. Where annotators are mostly right
+    (clothes) the surest labels are more often right than those of the majority or of Dawid-Skene; where they are right
+    in a fifth of the items (rows of code points) it is worse than the majority: mistakes then settle further ones. A
+    classifier fitted on the majority does as well.
+
     Relations: `label-errors` doubts one label by a classifier; `trusted-prototypes` where some items are surely right.
 
     Args:

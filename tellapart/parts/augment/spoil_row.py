@@ -37,7 +37,8 @@ def spoil_row(
     synonyms. A masked attribute is one whose name goes with its value, which is what dropping does here. Synonyms need
     a dictionary and are left out. Its rates are not known (unverified); these are ours.
 
-    When to use: rows of tables, and names, that were typed by different people: with `table-integration` or
+    When to use: rows of tables, and names, that were typed by different people, rather than `mask-words`, which spoilt
+    the vectors in our record where these copies left them as good as they had been (not better). With `table-integration` or
     `multi-view` four spoilt copies of every row are embedded beforehand, of which each step draws.
 
     Relations: `mask-words` masks and swaps whole words, for texts.

@@ -38,8 +38,8 @@ def spoil_row(
     a dictionary and are left out. Its rates are not known (unverified); these are ours.
 
     When to use: rows of tables, and names, that were typed by different people, rather than `mask-words`, which spoilt
-    the vectors in our record where these copies left them as good as they had been (not better). With `table-integration` or
-    `multi-view` four spoilt copies of every row are embedded beforehand, of which each step draws.
+    the vectors in our record where these copies left them as good as they had been (not better). With
+    `table-integration` or `multi-view` four spoilt copies of every row are embedded beforehand, one drawn in a step.
 
     Relations: `mask-words` masks and swaps whole words, for texts.
     """

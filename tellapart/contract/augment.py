@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from tellapart.contract._blocks import block, bound, draws_of, rows_of, same_state, snapshot, weighted_rows
+from tellapart.contract._draws import global_draws
 from tellapart.core.draws import RowDraws
 from tellapart.core.encoded import Encoded
 from tellapart.core.maths import unit
@@ -169,19 +170,14 @@ def check_picture(card: Card, build: Build) -> None:
 def check_picture_draws(card: Card, build: Build) -> None:
     """The generator decides: equal ones give the same picture, others not always; no global state is used."""
     part, image = build(), _picture("RGB")
-    states = random.getstate(), _numpy_state(), torch.get_rng_state()
+    states = random.getstate(), global_draws(), torch.get_rng_state()
     made = [part(image, rng=np.random.default_rng(seed)).tobytes() for seed in range(20)]
     again = [part(image, rng=np.random.default_rng(seed)).tobytes() for seed in range(20)]
     assert made == again, f"{card.name} gives another picture when called again"
     assert len(set(made)) > 1, f"{card.name} does not look at its generator"
     assert states[0] == random.getstate(), f"{card.name} draws from Python's global generator"
-    assert states[1] == _numpy_state(), f"{card.name} draws from numpy's global generator"
+    assert states[1] == global_draws(), f"{card.name} draws from numpy's global generator"
     assert torch.equal(states[2], torch.get_rng_state()), f"{card.name} draws from torch's global generator"
-
-
-def _numpy_state() -> tuple[bytes, int]:
-    _, numbers, place, *_ = np.random.get_state()
-    return numbers.tobytes(), int(place)
 
 
 def check_small_pictures(card: Card, build: Build) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib
 import json
@@ -369,13 +370,14 @@ def _key(spec: Spec) -> str:
     except PartError:
         digest.update(b"a baseline of the protocol's own")
     for source in sources:
-        digest.update(_code(source) if source.is_file() else b"")
+        digest.update(_code(source.read_text(encoding="utf-8")) if source.is_file() else b"")
     return digest.hexdigest()[:12]
 
 
-def _code(file: Path) -> bytes:
-    """What a source file does: its syntax tree less docstrings and cards, so that better words leave a result valid."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+@functools.lru_cache(maxsize=1024)
+def _code(source: str) -> bytes:
+    """What source text does: its syntax tree less docstrings and cards, so that better words leave a result valid."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             node.decorator_list = [d for d in node.decorator_list if not ast.unparse(d).startswith("part(")]

@@ -155,7 +155,7 @@ def test_a_docstring_or_a_card_is_not_code(tmp_path):
     told = '"""File."""\n\n@part(paper="p")\ndef f(x):\n    """Says."""\n    # why\n    return x + 1\n'
     for number, text in enumerate((plain, told, plain.replace("1", "2"))):
         (tmp_path / f"{number}.py").write_text(text)
-    first, second, other = (evidence._code(tmp_path / f"{number}.py") for number in range(3))
+    first, second, other = (evidence._code((tmp_path / f"{number}.py").read_text()) for number in range(3))
     assert first == second != other
 
 

@@ -197,7 +197,7 @@ def report(collection: Collection, findings: Findings, decisions: Sequence[Decis
             examples.append(Examples(f"{kind}: {len(worst)} proposed, the surest first", _shown(collection, worst)))
     columns = ("kind", "looked at", "proposed", "accepted", "rejected")
     note = "Nothing is deleted. What is accepted is left out, relabelled or joined by whatever reads the folder."
-    return Report("What may be wrong").add(Table("What may be wrong", columns, rows, note), *examples)
+    return Report("Findings").add(Table("What may be wrong", columns, rows, note), *examples)
 
 
 def next_step(folder: str | Path, findings: Findings) -> Text:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.core.collection import Collection, Side
+from tellapart.core.detection import threshold_for
 from tellapart.core.errors import DataError, PartError, near
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
@@ -79,10 +80,10 @@ def classify(
         ("the commonest class", values[counts.argmax()] == y[test]),
     ):
         low, high = intervals.bootstrap(np.asarray(hit, dtype=float), clusters=groups[test], within=intervals.SHARE)
-        report.add(Figure(f"accuracy, {name}", float(np.mean(hit)), *_finite(low, high), len(test)))
+        report.add(Figure(f"accuracy, {name}", float(np.mean(hit)), *intervals.known(low, high), len(test)))
     value, each = _balanced(right, y[test])
     low, high = intervals.bootstrap(each, clusters=groups[test], within=intervals.SHARE)
-    report.add(Figure(f"balanced accuracy, {part}", value, *_finite(low, high), len(test), note=EACH_CLASS))
+    report.add(Figure(f"balanced accuracy, {part}", value, *intervals.known(low, high), len(test), note=EACH_CLASS))
     difference = intervals.paired(np.asarray(plain == y[test], dtype=float), right, clusters=groups[test])
     report.add(Text(f"{part} against nearest-mean: {intervals.verdict(*difference[1:])}.", "verdict"))
     if shown:
@@ -124,8 +125,7 @@ def detect(
     Raises:
         DataError: the run or the new collection lacks what is needed.
     """
-    from tellapart.data.sources import read
-    from tellapart.engine import intervals
+    from tellapart import detecting
     from tellapart.runs import Run
 
     stages = stages or Silence()
@@ -155,33 +155,17 @@ def detect(
         y = None if labels is None else np.asarray([labels[r] for r in train])
         fitted = make("score", score).fit(z[train], y)
     held = [fitted.score(z[opened.rows(part)]) for part in ("validation", "test")]
-    threshold = float(np.quantile(held[0], 1 - false_alarms, method="higher"))
-    with stages.stage("read") as told:
-        new = read(source, progress=told)
-    if side.column not in new.columns:
-        raise DataError(f"the run searches {side.column!r}, and {source} has {', '.join(new.columns)}")
+    threshold = threshold_for(held[0], false_alarms)
+    new = detecting.incoming(source, side.column, run, stages)
     found = fitted.score(opened.model.project("document", _embedded(new, side, opened.model, stages)))
     unknown = found > threshold
-    stopped = (held[1] > threshold).astype(float)
-    low, high = intervals.bootstrap(
-        stopped, clusters=opened.collection.numbers("group")[opened.rows("test")], within=intervals.SHARE
-    )
+    groups = opened.collection.numbers("group")[opened.rows("test")]
     report = Report(f"Unknown items by {score}: {int(unknown.sum())} of {len(new)}")
-    report.add(
-        Figure("unknown share", float(unknown.mean()), count=len(new), note="of the new collection"),
-        Figure("false alarms on held-out items", float(stopped.mean()), *_finite(low, high), len(stopped)),
-        Figure("threshold", threshold, note=f"stops {false_alarms:.1%} of {len(held[0])} validation items"),
-    )
-    if len(held[0]) * false_alarms < 1:
-        report.add(Text(f"{len(held[0])} validation items are too few for a rate of {false_alarms:.1%}.", "warning"))
-    order = np.argsort(-found, kind="stable")[:SHOWN]
-    rows = [[new.ids[r], float(found[r]), "unknown" if unknown[r] else "known"] for r in order]
-    report.add(Table("The least known", ["id", "score", ""], rows))
-    report.facts = {"run": str(run), "score": score, "new items": len(new), "problems": len(new.problems)}
-    if out is not None:
-        made = Collection.of({"id": new.ids.tolist(), "score": found, "unknown": unknown})
-        report.facts["written"] = str(write_items(made, Path(out)))
-    return report
+    report.add(detecting.unknown_share(unknown), detecting.false_alarms(held[1] > threshold, groups))
+    report.add(*detecting.of_threshold(threshold, false_alarms, len(held[0])))
+    report.add(detecting.listed(new, found, unknown))
+    columns = {"score": found, "unknown": unknown}
+    return detecting.finished(report, new, columns, out, run=str(run), score=score)
 
 
 def select(
@@ -435,8 +419,3 @@ def _confusions(ids: np.ndarray, truth: np.ndarray, said: np.ndarray) -> Example
             for (a, b), found in worst
         ],
     )
-
-
-def _finite(low: float, high: float) -> tuple[float | None, float | None]:
-    """An interval that cannot be given is None."""
-    return (None, None) if np.isnan(low) else (low, high)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from tellapart import detecting
 from tellapart.core.collection import Collection
+from tellapart.core.detection import threshold_for
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.parts import make, make_chain
 from tellapart.core.progress import Stages
-from tellapart.core.report import Figure, Picture, Report, Table, Text
-from tellapart.data.writing import write_items
+from tellapart.core.report import Picture, Report
 
-SHOWN = 12
 MOST = 300
 BLOCK = 32
 SIDE, ACROSS, ROOM = 160, 4, 34
@@ -36,8 +36,6 @@ def odd_regions(
     Raises:
         DataError: the run does not search pictures, or its encoder has no positions.
     """
-    from tellapart.data.sources import read
-    from tellapart.engine import intervals
     from tellapart.runs import Run
 
     opened = Run(run, stages=stages)
@@ -45,10 +43,7 @@ def odd_regions(
     if side.modality != "image":
         raise DataError(f"{score} finds odd regions of pictures, and {run} searches {side.column!r}: use knn")
     encoder = _seeing(opened.model.encoders["image"], score)
-    with stages.stage("read") as told:
-        new = read(source, progress=told)
-    if side.column not in new.columns:
-        raise DataError(f"the run searches {side.column!r}, and {source} has {', '.join(new.columns)}")
+    new = detecting.incoming(source, side.column, run, stages)
     some = {part: _some(opened.rows(part)) for part in ("train", "validation", "test")}
     known = opened.collection
     with stages.stage("positions of normal pictures"):
@@ -61,7 +56,7 @@ def odd_regions(
             np.concatenate([fitted.score(x) for x, _ in _positions(known, side.column, encoder, some[part])])
             for part in ("validation", "test")
         ]
-    threshold = float(np.quantile(held[0], 1 - false_alarms, method="higher"))
+    threshold = threshold_for(held[0], false_alarms)
     with stages.stage("look at new pictures"):
         looked = [(fitted.maps(x), s) for x, s in _positions(new, side.column, encoder, np.arange(len(new)))]
     maps = np.concatenate([m for m, _ in looked])
@@ -72,36 +67,20 @@ def odd_regions(
         region(m, max(threshold, float(m.max()) / 2), size) if o else None
         for m, size, o in zip(maps, sizes, odd, strict=True)
     ]
-    stopped = (held[1] > threshold).astype(float)
-    low, high = intervals.bootstrap(stopped, clusters=known.numbers("group")[some["test"]], within=intervals.SHARE)
-    ends = [None if np.isnan(end) else float(end) for end in (low, high)]
     report = Report(f"Odd pictures by {score}: {int(odd.sum())} of {len(new)}")
-    report.add(
-        Figure("unknown share", float(odd.mean()), count=len(new), note="of the new collection"),
-        Figure("false alarms on held-out items", float(stopped.mean()), ends[0], ends[1], len(stopped)),
-        Figure("threshold", threshold, note=f"stops {false_alarms:.1%} of {len(held[0])} validation items"),
-    )
-    if len(held[0]) * false_alarms < 1:
-        report.add(Text(f"{len(held[0])} validation items are too few for a rate of {false_alarms:.1%}.", "warning"))
-    order = np.argsort(-found, kind="stable")[:SHOWN]
-    rows = [[new.ids[r], float(found[r]), "unknown" if odd[r] else "known", _said(boxes[r])] for r in order]
+    report.add(detecting.unknown_share(odd))
+    report.add(detecting.false_alarms(held[1] > threshold, known.numbers("group")[some["test"]]))
+    report.add(*detecting.of_threshold(threshold, false_alarms, len(held[0])))
+    said = [_said(box) for box in boxes]
     note = f"Box: x, y, width, height in pixels. Normal is what {len(some['train'])} training pictures show."
-    report.add(Table("The least known", ["id", "score", "", "box"], rows, note))
-    marked = [r for r in order if odd[r]]
+    report.add(detecting.listed(new, found, odd, ("box", said), note=note))
+    marked = [int(r) for r in detecting.least_known(found) if odd[r]]
     if marked:
         drawing = drawn(new, side.column, marked, boxes, sizes)
-        said = "The odd region of each picture is framed; the boxes stand in the table."
-        report.add(Picture("Where they are odd", said, svg=drawing))
-    report.facts = {"run": str(run), "score": score, "new items": len(new), "problems": len(new.problems)}
-    if out is not None:
-        made: dict[str, Any] = {
-            "id": new.ids.tolist(),
-            "score": found,
-            "unknown": odd,
-            "box": [_said(b) for b in boxes],
-        }
-        report.facts["written"] = str(write_items(Collection.of(made), Path(out)))
-    return report
+        words = "The odd region of each picture is framed; the boxes stand in the table."
+        report.add(Picture("Where they are odd", words, svg=drawing))
+    columns = {"score": found, "unknown": odd, "box": said}
+    return detecting.finished(report, new, columns, out, run=str(run), score=score)
 
 
 def region(places: np.ndarray, threshold: float, size: tuple[int, int]) -> list[int]:

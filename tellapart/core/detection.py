@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Task:
@@ -53,3 +55,8 @@ def tasks_of(traits: Collection[str]) -> Sequence[str]:
         return ()
     classes = {"labels", "names"} & set(traits)
     return tuple(task.name for task in TASKS if task.classes == "several" or not classes)
+
+
+def threshold_for(scores: np.ndarray, false_alarms: float) -> float:
+    """The threshold above which, of these scores of known items, at most the share `false_alarms` lies."""
+    return float(np.quantile(scores, 1 - false_alarms, method="higher"))

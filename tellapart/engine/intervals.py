@@ -91,6 +91,11 @@ def paired(
     return spread.mean, *spread.interval(level)
 
 
+def known(low: float, high: float) -> tuple[float | None, float | None]:
+    """The ends of an interval; None both where none can be given (`bootstrap`: NaN)."""
+    return (None, None) if np.isnan(low) else (float(low), float(high))
+
+
 def verdict(low: float, high: float, *, higher_is_better: bool = True) -> str:
     """What the interval of a difference says, in words."""
     if low > 0:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tellapart.core.detection import threshold_for
 from tellapart.core.errors import DataError, PartError, TellapartError
 from tellapart.core.needs import require
 from tellapart.core.parts import card_of, make, parse_spec
@@ -286,7 +287,7 @@ class Watch:
                 return f"{len(held)} held-out stored items are too few to say what is unknown"
             part = make("score", self.score).fit(z)
             scores = part.score(held)
-            threshold = float(np.quantile(scores, 1 - self.false_alarms, method="higher"))
+            threshold = threshold_for(scores, self.false_alarms)
             some = z[:: max(1, len(z) // 200)]
             unlike = 1 - (some @ some.T)[np.triu_indices(len(some), 1)]
             return Known(part, threshold, Expected.of(scores, -np.inf), len(z), len(held), float(np.median(unlike)))

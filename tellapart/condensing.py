@@ -111,11 +111,11 @@ def _vectors(collection: Collection, column: str, stages: Stages) -> np.ndarray:
 
 def _pixels(collection: Collection) -> np.ndarray | None:
     """[n, height, width, 3] float32 in 0..1 of pictures of one small size; None where they are not."""
-    from tellapart.data.images import image_source, open_image
+    from tellapart.engine.embed import items_of
 
-    found = []
-    for value in collection.values("image"):
-        picture = open_image(image_source(value, collection.root))
+    items, found = items_of(collection, "image", "image"), []
+    for row in range(len(collection)):
+        picture = items.at(row)
         if max(picture.size) > MOST_SIDE or (found and found[0].shape[1::-1] != picture.size):
             return None
         found.append(np.asarray(picture, np.uint8))

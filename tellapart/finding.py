@@ -72,14 +72,14 @@ class Frozen(Mapping[str, np.ndarray]):
     def _small(self) -> np.ndarray:
         from PIL.Image import Resampling
 
-        from tellapart.data.images import image_source, open_image
+        from tellapart.engine.embed import items_of
 
+        items = items_of(self.collection, PICTURE, "image")
         shape = (len(self.collection), SIDE, SIDE, 3)
         with tempfile.TemporaryFile() as file, self.stages.stage("make the pictures small") as told:
             found = np.memmap(file, np.uint8, "w+", shape=shape)
-            for row, value in enumerate(self.collection.values(PICTURE)):
-                picture = open_image(image_source(value, self.collection.root))
-                found[row] = np.asarray(picture.resize((SIDE, SIDE), Resampling.BOX))
+            for row in range(len(found)):
+                found[row] = np.asarray(items.at(row).resize((SIDE, SIDE), Resampling.BOX))
                 told(row + 1, len(found))
         return found
 

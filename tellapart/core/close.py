@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.core.features import unit_rows
 from tellapart.core.needs import installed, require
 from tellapart.core.progress import Progress
 
@@ -43,10 +44,7 @@ def _none() -> Pairs:
 
 
 def _unit(z: np.ndarray) -> np.ndarray:
-    """[n, d] float32 rows of length 1, or 0 where there is none."""
-    z = np.array(z, np.float32)
-    lengths = np.linalg.norm(z, axis=1, keepdims=True)
-    return np.divide(z, lengths, out=z, where=lengths > 0)
+    return unit_rows(np.asarray(z, np.float32))
 
 
 def _among_all(z: np.ndarray, threshold: float, progress: Progress | None) -> Iterator[Pairs]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -91,23 +91,10 @@ def create_app(
             await asyncio.to_thread(watching.close)
         await asyncio.to_thread(service.live.close)
 
-    app = FastAPI(
-        title="tellapart",
-        version=VERSION,
-        description="Search one collection by words, pictures and examples, and see what the model cannot tell apart.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/api/openapi.json",
-        lifespan=lifespan,
-    )
+    said = "Search one collection by words, pictures and examples, and see what the model cannot tell apart."
+    app = _guarded("tellapart", said, lifespan, hosts, access=access, rates=rates, metrics=metrics)
     app.state.workers, app.state.metrics, app.state.readiness = workers, metrics, readiness
     app.state.watching = watching
-    # the last one stands before all others
-    app.add_middleware(Door, access=access, rates=rates)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    app.add_middleware(Guard)
-    app.add_middleware(Observer, metrics=metrics)
-    add_errors(app)
     search.add(app, service, workers, metrics, monitor, watching)
     items.add(app, service, workers)
     changes.add(app, service, workers, watching)
@@ -135,21 +122,37 @@ def create_review_app(
         yield
         workers.close()
 
+    said = "What may be wrong with items of a collection, to be accepted or rejected."
+    app = _guarded("tellapart findings", said, lifespan, hosts, access=Access(), rates=Rates(None), metrics=Metrics())
+    findings.add(app, review, workers)
+    page.add(app, "review.html")
+    return app
+
+
+def _guarded(
+    title: str,
+    description: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    hosts: Sequence[str],
+    *,
+    access: Access,
+    rates: Rates,
+    metrics: Metrics,
+) -> FastAPI:
+    """An application without routes, behind all that stands before every route."""
     app = FastAPI(
-        title="tellapart findings",
+        title=title,
         version=VERSION,
-        description="What may be wrong with items of a collection, to be accepted or rejected.",
+        description=description,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
     # the last one stands before all others
-    app.add_middleware(Door, access=Access(), rates=Rates(None))
+    app.add_middleware(Door, access=access, rates=rates)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Guard)
-    app.add_middleware(Observer, metrics=Metrics())
+    app.add_middleware(Observer, metrics=metrics)
     add_errors(app)
-    findings.add(app, review, workers)
-    page.add(app, "review.html")
     return app

@@ -12,10 +12,9 @@ from tellapart.contract.strategy import batches, labelled_run, product_run, smal
 from tellapart.core.errors import PartError
 from tellapart.core.parts import make
 from tellapart.core.relation import Keys
+from tests.oracles._class_margin import OBJECTIVE, cross_entropy
 
 CASES: list[dict] = [{}, {"alpha": 1.5, "beta": 0.1}, {"alpha": 0.0, "beta": 0.0}]
-MARGIN, TEMPERATURE = 0.2, 0.3
-OBJECTIVE = f"cosface(margin={MARGIN}, temperature={TEMPERATURE})"
 
 
 def check(build, options):
@@ -46,7 +45,7 @@ def _steps(part, run, options, activations):
             expected, counted = 0.0, 0
             for z, row, w in zip(run.encode(side, rows).tolist(), rows, weights, strict=True):
                 if int(run.data.keys.target[row]) >= 0:
-                    expected += w * _cross_entropy(part, run, z, int(row))
+                    expected += w * cross_entropy(part, run, z, int(row))
                     counted += 1
             assert losses[side].item() == pytest.approx(expected / counted / len(sides), rel=1e-4), (options, side)
         run.step += 1
@@ -65,20 +64,6 @@ def _steps(part, run, options, activations):
 def _variance(numbers):
     mean = sum(numbers) / len(numbers)
     return sum((x - mean) ** 2 for x in numbers) / len(numbers)
-
-
-def _cross_entropy(part, run, z, row):
-    """Of the class of a row, with a margin; a class of one duplicate group is nothing to that group."""
-    keys = run.data.keys
-    classes = sorted(set(keys.target[keys.target >= 0].tolist()))
-    lead, rest = 0.0, 0.0
-    for c, vector in zip(classes, part.vectors.tolist(), strict=True):
-        cosine = sum(a * b for a, b in zip(z, vector, strict=True)) / math.sqrt(sum(b * b for b in vector))
-        if c == int(keys.target[row]):
-            lead = math.exp((cosine - MARGIN) / TEMPERATURE)
-        elif set(keys.group[keys.target == c].tolist()) != {int(keys.group[row])}:
-            rest += math.exp(cosine / TEMPERATURE)
-    return -math.log(lead / (lead + rest))
 
 
 def _ends(build, options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +11,9 @@ import torch
 from tellapart.contract.strategy import batches, labelled_run, product_run, small_run
 from tellapart.core.errors import PartError
 from tellapart.core.relation import Keys
+from tests.oracles._class_margin import OBJECTIVE, cross_entropy
 
 CASES: list[dict] = [{}, {"eta": 0.01, "gamma": 2.5}, {"eta": 0.3, "gamma": 20.0}]
-MARGIN, TEMPERATURE = 0.2, 0.3
-OBJECTIVE = f"cosface(margin={MARGIN}, temperature={TEMPERATURE})"
 RARE = 7
 
 
@@ -39,7 +37,7 @@ def check(build, options):
                 expected, counted = 0.0, 0
                 for z, row in zip(run.encode(side, rows).tolist(), rows.tolist(), strict=True):
                     if int(run.data.keys.target[row]) >= 0:
-                        expected += weights[row] * _cross_entropy(part, run, z, row)
+                        expected += weights[row] * cross_entropy(part, run, z, row)
                         counted += 1
                 assert losses[side].item() == pytest.approx(expected / counted / len(sides), rel=1e-4), (options, side)
         sum(losses.values()).backward()
@@ -59,20 +57,6 @@ def _planted(run):
             made = run.data.query
         run.data = replace(run.data, **{name: made})
     return look
-
-
-def _cross_entropy(part, run, z, row):
-    """Of the class of a row, with a margin; a class of one duplicate group is nothing to that group."""
-    keys = run.data.keys
-    classes = sorted(set(keys.target[keys.target >= 0].tolist()))
-    lead, rest = 0.0, 0.0
-    for c, vector in zip(classes, part.vectors.tolist(), strict=True):
-        cosine = sum(a * b for a, b in zip(z, vector, strict=True)) / math.sqrt(sum(b * b for b in vector))
-        if c == int(keys.target[row]):
-            lead = math.exp((cosine - MARGIN) / TEMPERATURE)
-        elif set(keys.group[keys.target == c].tolist()) != {int(keys.group[row])}:
-            rest += math.exp(cosine / TEMPERATURE)
-    return -math.log(lead / (lead + rest))
 
 
 def _refusals(build, options):

@@ -98,7 +98,7 @@ class Watch:
     ) -> None:
         require("sklearn", "tellapart serve --watch")
         card = card_of("score", parse_spec(score)[0])
-        if "unknown" not in card.traits or {"labels", "names"} & set(card.traits):
+        if "unknown" not in card.traits or {"labels", "names", "positions"} & set(card.traits):
             raise PartError(f"--watch takes a score that is fitted on vectors alone, such as knn, not {card.name}")
         make("score", score)
         self.service, self.score, self.false_alarms = service, score, false_alarms

@@ -117,5 +117,6 @@ def test_it_is_off_unless_asked_for_and_not_for_everybody(service) -> None:
         assert "unknown.js" in client.get("/unknown").text
     with TestClient(create_app(service, marking=False)) as client:
         assert client.get("/api/unknown").status_code == 403
-    with pytest.raises(PartError, match="vectors alone"):
-        create_app(service, watch="energy")
+    for score in ("energy", "anovl"):
+        with pytest.raises(PartError, match="vectors alone"):
+            create_app(service, watch=score)

@@ -146,6 +146,7 @@ def detect(
         return odd_regions(run, source, score=score, false_alarms=false_alarms, out=out, stages=stages)
     opened = Run(run, stages=stages)
     side = opened.collection.sides().document
+    new = detecting.incoming(source, side.column, run, stages)
     labels = _labels(opened, by) if "labels" in card.traits else None
     z = opened.vectors["document"]
     train = opened.rows("train")
@@ -156,7 +157,6 @@ def detect(
         fitted = make("score", score).fit(z[train], y)
     held = [fitted.score(z[opened.rows(part)]) for part in ("validation", "test")]
     threshold = threshold_for(held[0], false_alarms)
-    new = detecting.incoming(source, side.column, run, stages)
     found = fitted.score(opened.model.project("document", _embedded(new, side, opened.model, stages)))
     unknown = found > threshold
     groups = opened.collection.numbers("group")[opened.rows("test")]

@@ -48,10 +48,10 @@ def without_a_name(
     train = opened.rows("train")
     if len(train) < FEWEST:
         raise DataError(f"{len(train)} training pairs are too few to learn what says no: give {FEWEST} or more")
+    new = detecting.incoming(source, sides.document.column, run, stages)
     z, texts = opened.vectors["document"], opened.vectors["query"]
     with stages.stage(f"fit {score}"):
         fitted = make("score", score).fit(z[train], texts[train], names=opened.model.encode_query(known))
-    new = detecting.incoming(source, sides.document.column, run, stages)
     encoder = opened.model.encoders[sides.document.modality]
     x = opened.model.project("document", np.asarray(embedded(new, sides.document.column, encoder, stages=stages)))
     found, unknown = fitted.score(x), fitted.unknown(x)

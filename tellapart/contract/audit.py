@@ -3,28 +3,45 @@
     part(vectors, collection, *, seed=0, **options) -> Report
 
 `vectors` maps a name to an array with a row for each item of the collection. A part takes the names it knows: `query`
-and `document` (frozen features of both sides), `image` (vectors of the encoder under audit), `other` (of a second
-encoder), `pixels` ([n, h, w] or [n, h, w, 3]), `text` (vectors in the space of `image`). The traits of its card name
-those that it cannot do without. With the trait `encoder` the mapping also holds `encoder`, which encodes texts that the
-part makes: `query(texts)` and `document(texts)` give [n, d], and `cut` counts the texts that were longer than it reads.
+and `document` (frozen features of both sides), `q` and `k` (unit vectors of both sides under the model, in one space),
+`image` (vectors of the encoder under audit), `other` (of a second encoder), `pixels` ([n, h, w] or [n, h, w, 3]),
+`text` (vectors in the space of `image`). The traits of its card name those that it cannot do without.
+
+What is no array, and what else a trait asks for:
+
+- `encoder` encodes texts that the part makes: `query(texts)` and `document(texts)` give [n, d], and `cut` counts the
+  texts that were longer than it reads.
+- `pictures` are the items' pictures, opened one by one: `pictures[row]` is an RGB image, at most 448 pixels a side.
+- `image-encoder` and `text-encoder` are functions of a list of pictures or texts that the part makes, to [n, d] in the
+  space of `image` and `text`; of an item's own picture it gives the row of `image` (up to rounding).
+- `labels`: the collection has a column `label` with two values or more; `captions`: a column `text`.
+- `asks`: the part needs something of its user beyond model and collection, and is run where it is named; so is one of
+  the trait `long`, which takes minutes.
+
+What a part has looked for it says in findings (`core.report.Finding`), found or not; whoever reads the report corrects
+their p for how many there are (`auditing.py`).
 """
 
 from __future__ import annotations
 
 import functools
+import string
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from tellapart.contract._over_vectors import Untouched
 from tellapart.contract.classify import Build, Check, must_refuse
 from tellapart.core.collection import Collection
+from tellapart.core.features import unit_rows
 from tellapart.core.parts import Card
-from tellapart.core.report import Examples, Figure, Report, Text
+from tellapart.core.report import Examples, Finding, Report, Text
 
-NAMES = ("query", "document", "image", "other", "pixels", "text")
+NAMES = ("query", "document", "q", "k", "image", "other", "pixels", "text")
+MENDS = ("model", "data")
 
 
 def world(seed: int, n: int = 240) -> tuple[dict[str, np.ndarray], Collection]:
@@ -40,16 +57,22 @@ def world(seed: int, n: int = 240) -> tuple[dict[str, np.ndarray], Collection]:
         "other": rng.normal(size=(n, 7)),
         "pixels": shapes,
         "text": rng.normal(size=(n, 6)),
+        "q": unit_rows(query[:, :6] + 0.3 * rng.normal(size=(n, 6))),
+        "k": unit_rows(query[:, :6]),
     }
     group = np.where(np.arange(n) < n - 20, np.arange(n), n + np.arange(n) // 2)
-    collection = Collection.of({
+    columns: dict[str, Any] = {
         "id": [f"i{i:04d}" for i in range(n)],
         "label": [f"kind {t}" for t in rng.integers(0, 3, n)],
         "text": [" ".join(f"w{w}" for w in row) for row in np.random.default_rng(seed).integers(0, 99, (n, 9))],
         "group": group,
         "split": ["test" if g % 3 == 0 else "train" for g in group],
-    })  # fmt: skip
-    return {name: value.astype(np.float32) for name, value in vectors.items()}, collection
+    }
+    return {name: value.astype(np.float32) for name, value in vectors.items()}, Collection.of(columns)
+
+
+def _called(build: Build, vectors: Any, collection: Collection) -> Any:
+    return build()(vectors, collection, seed=0)
 
 
 def _plain(report: Report) -> str:
@@ -69,9 +92,8 @@ class Checks(Untouched):
         """Every figure is finite, is counted over something, and has an interval about it or says why not."""
         report = build()(*world(0), seed=0)
         assert isinstance(report, Report), "an audit gives a Report"
-        figures = [b for b in report.blocks if isinstance(b, Figure)]
-        assert figures, "the report holds no figure"
-        for figure in figures:
+        assert report.figures(), "the report holds no figure"
+        for figure in report.figures():
             assert np.isfinite(figure.value), f"{figure.name} is not finite"
             assert figure.count > 0, f"{figure.name} does not say what it is counted over"
             if figure.low is None or figure.high is None:
@@ -83,9 +105,27 @@ class Checks(Untouched):
         """Examples name items of the collection, with as many scores as there are to show."""
         vectors, collection = world(1)
         for block in build()(vectors, collection, seed=0).blocks:
-            for example in block.items if isinstance(block, Examples) else ():
+            shown = block.items if isinstance(block, Examples) else block.examples if isinstance(block, Finding) else ()
+            for example in shown:
                 assert set(example.ids) <= set(collection.ids.tolist()), "an example is no item of the collection"
                 assert example.why, "an example does not say why it is shown"
+
+    def check_findings(self, build: Build) -> None:
+        """Findings are said in words, once, with a chance; what they are the mean of is there item by item."""
+        vectors, collection = self.world(0)
+        found = build()(vectors, collection, seed=0).findings()
+        names = [finding.figure.name for finding in found]
+        assert len(set(names)) == len(names), "two findings have one name"
+        for finding in found:
+            name = finding.figure.name
+            assert finding.said, f"{name} is not said in words"
+            assert 0 <= finding.p <= 1, f"{name}: p is {finding.p}"
+            assert len(finding.ids) == len(finding.values), f"{name}: not as many ids as values"
+            assert set(finding.ids) <= set(collection.ids.tolist()), f"{name}: an id is no item of the collection"
+            if len(finding.values):
+                assert abs(float(np.mean(finding.values)) - finding.figure.value) < 1e-6, f"{name} is not their mean"
+            fields = {field for _, field, _, _ in string.Formatter().parse(finding.mend) if field is not None}
+            assert fields <= set(MENDS), f"{name}: its command has a place for {fields - set(MENDS)}"
 
     def check_seed(self, build: Build) -> None:
         """Equal seeds give equal reports, whatever was drawn before."""
@@ -115,10 +155,10 @@ class Checks(Untouched):
         for name in self.needed:
             holed = {**vectors, name: vectors[name].copy()}
             holed[name][3, 1] = np.nan
-            refused[f"{name} that is not finite"] = lambda v=holed: build()(v, collection, seed=0)
-        first = self.needed[0]
-        fewer = {n: v for n, v in vectors.items() if n != first}
-        refused[f"vectors without {first}"] = lambda: build()(fewer, collection, seed=0)
+            refused[f"{name} that is not finite"] = functools.partial(_called, build, holed, collection)
+        if self.needed:
+            fewer = {n: v for n, v in vectors.items() if n != self.needed[0]}
+            refused[f"vectors without {self.needed[0]}"] = lambda: build()(fewer, collection, seed=0)
         for what, call in refused.items():
             must_refuse(what, call)
 
@@ -142,14 +182,55 @@ class BagOfWords:
     document = query
 
 
-def with_encoder(check: Check) -> Check:
-    """A check, for a part that is given an encoder of texts as well."""
+def bag_of_pixels(pictures: Sequence[Image.Image]) -> np.ndarray:
+    """Vectors of pictures for the checks: their colours in nine places, in six fixed directions."""
+    places = np.stack([np.asarray(p.convert("RGB").resize((3, 3)), np.float32).ravel() / 255 for p in pictures])
+    return np.asarray(places @ np.random.default_rng(0).normal(size=(27, 6)), np.float32)
+
+
+def bag_of_words(texts: Sequence[str]) -> np.ndarray:
+    """Vectors of texts for the checks, in the space of `bag_of_pixels`."""
+    return np.asarray(BagOfWords().query(list(texts))[:, :6], np.float32)
+
+
+def pictures(n: int) -> list[Image.Image]:
+    """A disc in one of five colours on one of two grounds."""
+    return [_disc(i) for i in range(n)]
+
+
+def _disc(number: int) -> Image.Image:
+    rng = np.random.default_rng(number)
+    image = Image.new("RGB", (32, 32), ("white", "navy")[int(rng.integers(2))])
+    x, y, r = (int(v) for v in rng.integers((6, 6, 5), (14, 14, 12)))
+    ink = ("red", "green", "orange", "purple", "grey")[number % 5]
+    ImageDraw.Draw(image).ellipse((x, y, x + 2 * r, y + 2 * r), fill=ink)
+    return image
+
+
+SUPPLIED: dict[str, Callable[[int], Any]] = {
+    "encoder": lambda n: BagOfWords(),
+    "pictures": pictures,
+    "image-encoder": lambda n: bag_of_pixels,
+    "text-encoder": lambda n: bag_of_words,
+}
+
+
+def supplied(check: Check, names: Sequence[str]) -> Check:
+    """A check, for a part that is given what is no array as well."""
 
     @functools.wraps(check)
     def checked(build: Build) -> None:
         def made(**options: Any) -> Callable[..., Any]:
             audit = build(**options)
-            return lambda vectors, *a, **k: audit({**vectors, "encoder": BagOfWords()}, *a, **k)
+
+            def call(vectors: Any, collection: Collection, **seed: Any) -> Any:
+                given = {**vectors, **{name: SUPPLIED[name](len(collection)) for name in names}}
+                if "image-encoder" in names and "image" in vectors:
+                    wrong = not np.isfinite(vectors["image"]).all() or len(vectors["image"]) != len(collection)
+                    given["image"] = vectors["image"] if wrong else bag_of_pixels(pictures(len(collection)))
+                return audit(given, collection, **seed)
+
+            return call
 
         check(made)
 
@@ -176,16 +257,18 @@ def check_encoder(build: Build) -> None:
 
     must_refuse("no encoder", lambda: build()(vectors, collection, seed=0))
     for wrong in (Holed, Fewer):
-        must_refuse(wrong.__name__, lambda w=wrong: build()({**vectors, "encoder": w()}, collection, seed=0))
+        given = {**vectors, "encoder": wrong()}
+        must_refuse(wrong.__name__, functools.partial(_called, build, given, collection))
 
 
 def checks(card: Card) -> list[Check]:
     """The checks that apply to a part."""
     bound = Checks(card)
     every: list[Check] = [
-        bound.check_figures, bound.check_examples, bound.check_seed, bound.check_global_draws,
+        bound.check_figures, bound.check_examples, bound.check_findings, bound.check_seed, bound.check_global_draws,
         bound.check_input_unchanged, bound.check_few_items,
     ]  # fmt: skip
-    if "encoder" in card.traits:
-        return [*map(with_encoder, every), check_encoder]
-    return [*every, bound.check_bad_input]
+    every += [] if "encoder" in card.traits else [bound.check_bad_input]
+    names = [name for name in SUPPLIED if name in card.traits]
+    every = [supplied(check, names) for check in every] if names else every
+    return [*every, check_encoder] if "encoder" in card.traits else every

@@ -22,7 +22,7 @@ _HOME = {
     "Relation": "tellapart.core.relation",
     "Report": "tellapart.core.report",
     "TellapartError": "tellapart.core.errors",
-    "audit": "tellapart.runs",
+    "audit": "tellapart.auditing",
     "classify": "tellapart.apply",
     "compare": "tellapart.compare",
     "curate": "tellapart.data.identity",

@@ -1,10 +1,10 @@
-"""What can be asked of a run folder afterwards: its vectors, figures on held-out items, audits, why a figure is so."""
+"""What can be asked of a run folder afterwards: its vectors, figures on held-out items, why a figure is so."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart.core.collection import Collection
+from tellapart.core.collection import Collection, Sides
 from tellapart.core.errors import DataError, TellapartError, near
 from tellapart.core.features import unit_rows
 from tellapart.core.needs import require
-from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
 from tellapart.data.composed import REFERENCE
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 LATEST = Path("runs/latest")
 MOST_BYTES = 100_000_000
-PIXELS = 48
 SIDES = ("query", "document")
 
 
@@ -42,7 +40,52 @@ def embedded(collection: Collection, column: str, encoder: Any, *, stages: Stage
         return embed(collection, column, encoder, cache=cache_folder(None, "embeddings"), progress=told)
 
 
-class Run:
+class Over:
+    """A model over a collection, and the vectors of its items, computed when they are asked for.
+
+    Raises:
+        DataError: the collection lacks what the model reads.
+    """
+
+    collection: Collection
+
+    def __init__(self, model: Any, collection: Collection, *, stages: Stages | None = None) -> None:
+        self.model, self.collection, self.stages = model, collection, stages or Silence()
+        for side in (self.sides.query, self.sides.document):
+            if side.column not in collection.columns:
+                raise DataError(
+                    f"the model reads {side.column!r}, and the collection has {', '.join(collection.columns)}; "
+                    f"say which column that is: --column {side.column}=COLUMN"
+                )
+
+    @property
+    def sides(self) -> Sides:
+        """What the model searches with, and what it searches."""
+        sides: Sides = self.model.sides
+        return sides
+
+    @cached_property
+    def features(self) -> dict[str, np.ndarray]:
+        """[n, width] frozen features by side, kept by content and read back where they were computed before."""
+        sides = self.sides
+        found = {"query": self.embedded(sides.query.column, self.model.encoders[sides.query.modality])}
+        if sides.same_space:
+            found["document"] = found["query"]
+        else:
+            found["document"] = self.embedded(sides.document.column, self.model.encoders[sides.document.modality])
+        return found
+
+    @cached_property
+    def vectors(self) -> dict[str, np.ndarray]:
+        """[n, dim] unit vectors of the trained space by side."""
+        return {side: self.model.project(side, np.asarray(self.features[side])) for side in SIDES}
+
+    def embedded(self, column: str, encoder: Any) -> np.ndarray:
+        """[n, width] vectors of a column under a frozen encoder."""
+        return embedded(self.collection, column, encoder, stages=self.stages)
+
+
+class Run(Over):
     """A run folder, opened: its collection, its model, and the vectors of both, computed when they are asked for.
 
     Raises:
@@ -63,16 +106,10 @@ class Run:
 
         return Model.load(self.folder / "model")
 
-    @cached_property
-    def features(self) -> dict[str, np.ndarray]:
-        """[n, width] frozen features by side, kept by content and read back where they were computed before."""
-        sides = self.collection.sides()
-        found = {"query": self.embedded(sides.query.column, self.model.encoders[sides.query.modality])}
-        if sides.same_space:
-            found["document"] = found["query"]
-        else:
-            found["document"] = self.embedded(sides.document.column, self.model.encoders[sides.document.modality])
-        return found
+    @property
+    def sides(self) -> Sides:
+        """What the run searches with, and what it searches."""
+        return self.collection.sides()
 
     @cached_property
     def vectors(self) -> dict[str, np.ndarray]:
@@ -144,10 +181,6 @@ class Run:
 
         return asked(self.collection, self.encode) if versions.facts_of(self.folder) is None else None
 
-    def embedded(self, column: str, encoder: Any) -> np.ndarray:
-        """[n, width] vectors of a column under a frozen encoder."""
-        return embedded(self.collection, column, encoder, stages=self.stages)
-
     def rows(self, part: str) -> np.ndarray:
         """Row numbers of a part of the split; none of them raises `DataError`."""
         if "split" not in self.collection.columns:
@@ -195,90 +228,6 @@ def evaluate(folder: str | Path = LATEST, *, part: str = "test", stages: Stages 
         report.facts[f"{name}: tied cuts"] = found.facts["tied cuts"]
     report.facts["run"] = str(folder)
     return report
-
-
-def audit(
-    spec: str, folder: str | Path = LATEST, *, other: str = "", seed: int = 0, stages: Stages | None = None
-) -> Report:
-    """Run an audit part over a run.
-
-    Args:
-        spec: the part, such as `mmvp(pairs=50)`.
-        other: a second encoder of the same modality, where the part compares two.
-
-    Raises:
-        PartError: no such audit.
-        DataError: the run lacks what the part needs.
-    """
-    card = card_of("audit", parse_spec(spec)[0])
-    run = Run(folder, stages=stages)
-    held = _Held(run, other)
-    missing = [name for name in card.traits if name in _Held.NAMES and name not in held]
-    # A part may do with something else in place of a second encoder; it says so itself when it cannot.
-    if missing and missing != ["other"]:
-        raise DataError(
-            f"{card.name} needs {', '.join(missing)}, which this run does not have; it has {', '.join(held)}"
-        )
-    report: Report = make("audit", spec)(held, run.collection, seed=seed)
-    return report
-
-
-class _Held(Mapping[str, Any]):
-    """The vectors of a run by the names that audits know; each is computed when it is asked for."""
-
-    NAMES = ("query", "document", "image", "text", "other", "pixels", "encoder")
-
-    def __init__(self, run: Run, other: str) -> None:
-        self.run = run
-        self.other = other
-        self.sides = run.collection.sides()
-        self.side_of = {self.sides.document.modality: "document", self.sides.query.modality: "query"}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(name for name in self.NAMES if name in self)
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __contains__(self, name: object) -> bool:
-        if name in SIDES:
-            return True
-        if name == "other":
-            return bool(self.other)
-        if name == "encoder":
-            return {self.sides.query.modality, self.sides.document.modality} == {"text"}
-        return name in self.side_of or (name == "pixels" and "image" in self.side_of)
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self:
-            raise KeyError(name)
-        if name == "encoder":
-            from tellapart.engine.reading import Reader
-
-            return Reader(self.run.model.encoders["text"], self.run.model)
-        if name in SIDES:
-            return np.asarray(self.run.features[name])
-        if name in self.side_of:
-            return self.run.vectors[self.side_of[name]]
-        if name == "other":
-            encoder = make("encode", self.other)
-            side = next(s for s in (self.sides.query, self.sides.document) if s.modality == encoder.modality)
-            return np.asarray(self.run.embedded(side.column, encoder))
-        return self._pixels()
-
-    def _pixels(self) -> np.ndarray:
-        from tellapart.data.images import image_source, open_image
-        from tellapart.data.regions import box_of
-
-        side = next(s for s in (self.sides.query, self.sides.document) if s.modality == "image")
-        out = np.empty((len(self.run.collection), PIXELS, PIXELS, 3), dtype=np.uint8)
-        with self.run.stages.stage("look at the pictures") as told:
-            for row, value in enumerate(self.run.collection.values(side.column)):
-                source, box = image_source(value, self.run.collection.root), box_of(self.run.collection, row)
-                image = open_image(source, at_least=2 * PIXELS, box=box)
-                out[row] = np.asarray(image.resize((PIXELS, PIXELS)))
-                told(row + 1, len(out))
-        return out
 
 
 def why(folder: str | Path = LATEST, figure: str = "") -> Report:

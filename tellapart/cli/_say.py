@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from tellapart.core.errors import TellapartError
 from tellapart.core.progress import Progress as Advance
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Report
+
+if TYPE_CHECKING:
+    from tellapart.core.collection import Collection
 
 
 def out(text: str) -> None:
@@ -84,13 +87,14 @@ def roles(pairs: list[str] | None) -> dict[str, str] | None:
     return found or None
 
 
-def save_page(report: Report, file: Path | None, collection: Path | None) -> None:
-    """The report as a page, with the pictures of a saved collection; nothing where no file is named."""
+def save_page(report: Report, file: Path | None, collection: Path | Collection | None) -> None:
+    """The report as a page, with the pictures of a collection, which may be saved; nothing where no file is named."""
     if file is None:
         return
     from tellapart import render
     from tellapart.core.collection import Collection
     from tellapart.core.files import write_atomically
 
-    write_atomically(file, render.html(report, Collection.open(collection) if collection else None).encode())
+    held = Collection.open(collection) if isinstance(collection, Path) else collection
+    write_atomically(file, render.html(report, held).encode())
     typer.echo(f"the page: {file}", err=True)

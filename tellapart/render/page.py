@@ -12,7 +12,7 @@ from typing import Any
 
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
-from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
+from tellapart.core.report import Example, Examples, Figure, Finding, Picture, Report, Table, Text
 from tellapart.render import draw
 from tellapart.render.values import cell, interval, is_difference, is_number, number
 
@@ -34,6 +34,8 @@ def page(report: Report, collection: Collection | None = None) -> str:
         for block in blocks:
             if isinstance(block, Table):
                 body.append(_table(block))
+            elif isinstance(block, Finding):
+                body.append(_finding(block, pictures))
             elif isinstance(block, Picture):
                 body.append(_picture(block))
             elif isinstance(block, Examples):
@@ -146,9 +148,25 @@ def _picture(picture: Picture) -> str:
 def _text(text: Text) -> str:
     if text.kind == "code":
         return f"<pre>{_words(text.text)}</pre>"
+    if text.kind == "heading":
+        return f'<h2 class="part">{_words(text.text)}</h2>'
     kind = "warning" if text.kind == "warn" else text.kind
     mark = f' class="{kind}"' if kind in ("warning", "verdict", "next") else ""
     return f"<p{mark}>{_words(text.text)}</p>"
+
+
+def _finding(finding: Finding, pictures: _Pictures) -> str:
+    """A finding as a card: what, how much, the items that show it, and the command that would mend it."""
+    f = finding.figure
+    said = " · ".join(t for t in (interval(f), f"over {f.count:,}" if f.count else "", f.note) if t)
+    shown = "".join(_example(e, pictures) for e in finding.examples)
+    items = f'<div class="examples">{shown}</div>' if shown else ""
+    mend = f'<p class="dim">What may mend it:</p><pre>{_words(finding.mend)}</pre>' if finding.mend else ""
+    return (
+        f'<section class="finding"><h2>{_words(f.name)}</h2><p>{_words(finding.said)}</p>'
+        f'<p><span class="value">{number(f.value)}</span> <span class="dim">{_words(said)}</span></p>'
+        f"{items}{mend}</section>"
+    )
 
 
 def _examples(examples: Examples, pictures: _Pictures) -> str:

@@ -13,13 +13,21 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text as Line
 
-from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
+from tellapart.core.report import Example, Examples, Figure, Finding, Picture, Report, Table, Text
 from tellapart.render.values import MISSING, cell, interval, is_difference, is_number, number, printable
 
-STYLES = {"warning": "yellow", "warn": "yellow", "verdict": "bold", "next": "cyan", "paper": "italic"}
+STYLES = {
+    "heading": "bold underline",
+    "warning": "yellow",
+    "warn": "yellow",
+    "verdict": "bold",
+    "next": "cyan",
+    "paper": "italic",
+}
 VERDICTS = (("no difference", "dim"), ("helps", "green"), ("hurts", "red"))
 NARROW = 60
 SHOWN_EXAMPLES = 8
+SHOWN_IN_FINDING = 3
 LONGEST_WORD, TIGHT, SHORTEST_WORD = 40, 10, 6
 BETWEEN = 3
 WORD_IN_PARTS = 16
@@ -174,6 +182,18 @@ def _examples(console: Console, examples: Examples) -> None:
         console.print(Line(f"  and {len(examples.items) - SHOWN_EXAMPLES:,} more", style="dim"))
 
 
+def _finding(console: Console, finding: Finding) -> None:
+    f = finding.figure
+    said = " · ".join(t for t in (interval(f), f"over {f.count:,}" if f.count else "", printable(f.note)) if t)
+    console.print(Line.assemble((printable(f.name), "bold red"), "  ", (_value(f), "bold"), " ", (said, "dim")))
+    console.print(Padding(Line(printable(finding.said)), (0, 0, 0, 2)))
+    for example in finding.examples[:SHOWN_IN_FINDING]:
+        line = " | ".join(_named(example))
+        console.print(Padding(Line(f"{printable(example.why)}: {line}" if example.why else line, "dim"), (0, 0, 0, 4)))
+    if finding.mend:
+        console.print(Padding(Line(printable(finding.mend), "cyan"), (0, 0, 0, 2)))
+
+
 def _named(example: Example) -> list[str]:
     scores = [f" ({number(s)})" for s in example.scores] or [""] * len(example.ids)
     named = itertools.zip_longest(example.names or example.ids, scores, fillvalue="")
@@ -199,4 +219,4 @@ def _facts(console: Console, facts: dict[str, Any]) -> None:
     console.print(grid)
 
 
-_SHOW: dict[type, Any] = {Table: _table, Picture: _picture, Examples: _examples, Text: _text}
+_SHOW: dict[type, Any] = {Table: _table, Finding: _finding, Picture: _picture, Examples: _examples, Text: _text}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tellapart import cli, runs
 from tellapart.core.collection import Collection
-from tellapart.core.errors import PartError, TellapartError
+from tellapart.core.errors import TellapartError
 from tellapart.core.needs import installed
 from tellapart.core.report import Figure, Report, Table
 from tellapart.engine.indexing import open_index
@@ -75,8 +75,6 @@ def test_evaluate_gives_figures_with_intervals_and_counts_twins(folder):
     [
         (lambda f: runs.evaluate(f / "nowhere"), TellapartError, "holds no run; make one: tellapart run"),
         (lambda f: runs.evaluate(f, part="tset"), TellapartError, "no item is in the part 'tset'; did you mean test"),
-        (lambda f: runs.audit("knn", f), PartError, "is a part of shape score, not audit"),
-        (lambda f: runs.audit("mmvp", f), TellapartError, "needs image"),
         (lambda f: runs.why(f, "R@100"), TellapartError, "has no figure 'R@100'; did you mean"),
         (lambda f: runs.why(f / "model"), TellapartError, "holds no run"),
     ],
@@ -84,15 +82,6 @@ def test_evaluate_gives_figures_with_intervals_and_counts_twins(folder):
 def test_what_cannot_be_asked_is_answered_in_words(folder, call, error, words):
     with pytest.raises(error, match=words):
         call(folder)
-
-
-def test_audit_runs_a_part_on_the_vectors_of_the_run(folder, tmp_path):
-    page = tmp_path / "audit.html"
-    held = run("audit", "interp-extrap(buckets=2)", "--run", str(folder), "--json", "--html", str(page))
-    assert held.exit_code == 0, held.output
-    report = json.loads(held.stdout)
-    assert {b["name"] for b in report["blocks"] if b["block"] == "figure"} >= {"interpolation", "extrapolation", "gap"}
-    assert report["facts"]["buckets"] == 2 and "<h1>" in page.read_text(encoding="utf-8")
 
 
 def test_index_is_built_anew_and_opens(folder, tmp_path):

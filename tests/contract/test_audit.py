@@ -10,7 +10,7 @@ import pytest
 
 from tellapart.contract import audit as contract
 from tellapart.core.parts import card_of, make
-from tellapart.core.report import Examples, Figure, Report, Text
+from tellapart.core.report import Examples, Figure, Finding, Report, Text
 from tellapart.parts.audit.mmvp import mmvp
 
 CARD = card_of("audit", "mmvp")
@@ -76,7 +76,26 @@ def takes_fewer_rows(vectors, collection, *, seed=0):
     return mmvp({n: v[rows] for n, v in vectors.items()}, collection.take(rows), seed=seed)
 
 
+def found(**changes):
+    """A wrong part that adds a finding with something wrong about it, or the right one twice."""
+
+    def wrong_finding(vectors, collection, *, seed=0):
+        report = mmvp(vectors, collection, seed=seed)
+        right = {"figure": Figure("x", 0.5, 0.4, 0.6, 2), "said": "so", "p": 0.5, "values": (0, 1)}
+        one = Finding(**(right | {"ids": collection.ids[:2].tolist()} | changes))
+        return report.add(one, *([] if changes else [one]))
+
+    return wrong_finding
+
+
 WRONG = [
+    ("check_findings", found()),
+    ("check_findings", found(said="")),
+    ("check_findings", found(p=1.5)),
+    ("check_findings", found(ids=["nobody", "i0001"])),
+    ("check_findings", found(values=(0, 1, 1))),
+    ("check_findings", found(values=(0, 0))),
+    ("check_findings", found(mend="tellapart run {path}")),
     ("check_figures", no_figures),
     ("check_figures", no_intervals),
     ("check_figures", no_counts),

@@ -1,0 +1,100 @@
+"""Easy and hard groups by a cue: within classes where there are some, of all items where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.core.chance import difference
+from tellapart.core.cues import Cue, agreement, together, usual
+from tellapart.core.picture_cues import NAMES
+from tellapart.core.report import Example, Figure, Finding
+
+_SHOWN, _OF_A_GROUP = 12, 10
+_MOVED = ("size", "place across", "place down")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """[n] what came out, which items groups are chosen on, and the classes where there are any."""
+
+    right: np.ndarray
+    first: np.ndarray
+    ids: list[str]
+    names: Sequence[str] = ()
+    truth: np.ndarray | None = None
+    said: np.ndarray | None = None
+
+
+def of_classes(cue: Cue, told: Asked, table: list[list[Any]]) -> Finding | None:
+    """The drop over all classes; rows of single classes are added to the table."""
+    assert told.truth is not None and told.said is not None
+    known = cue.codes >= 0
+    a, b = told.first & known, ~told.first & known
+    if not a.any() or not b.any():
+        return None
+    expected = usual(cue.codes[a], told.truth[a], len(told.names))
+    codes, y, right = cue.codes[b], told.truth[b], told.right[b]
+    agree = codes == expected[y]
+    drop = agreement(right, agree, y)
+    if drop is None:
+        return None
+    for c in np.unique(y):
+        here, there = right[agree & (y == c)], right[~agree & (y == c)]
+        if min(len(here), len(there)) >= _OF_A_GROUP:
+            shares = float(here.mean()), float(there.mean())
+            table.append([cue.name, told.names[c], cue.values[expected[c]], *shares, shares[0] - shares[1]])
+    rows = np.flatnonzero(b)
+    misled = [r for r in rows[~agree & (right == 0)] if expected[told.said[r]] == cue.codes[r]]
+    shown = []
+    for r in misled[:_SHOWN]:
+        as_what, value = told.names[told.said[r]], cue.values[cue.codes[r]]
+        shown.append(Example([told.ids[r]], f"taken for {as_what}, whose {cue.name} is usually {value}"))
+    sentence = (
+        f"Items whose {cue.name} is not the usual one of their class are told right {drop.value:.0%} less often than "
+        f"others of the class ({drop.inside} items with it, {drop.outside} without)."
+    )
+    figure = Figure(f"drop by {cue.name}", drop.value, drop.low, drop.high, drop.inside + drop.outside)
+    p = max(drop.p, together(codes, y, expected))
+    return Finding(
+        figure, sentence, p, ids=[told.ids[r] for r in rows], values=drop.parts.tolist(), examples=shown,
+        mend=_mend(cue),
+    )  # fmt: skip
+
+
+def of_pairs(cue: Cue, told: Asked, seed: int) -> Finding | None:
+    """The value with most errors on the chosen part, against all others on the rest."""
+    known = cue.codes >= 0
+    a, b = told.first & known, ~told.first & known
+    count = np.bincount(cue.codes[a], minlength=len(cue.values))
+    missed = np.bincount(cue.codes[a], 1 - told.right[a], minlength=len(cue.values))
+    if not count.any():
+        return None
+    # Half an error and half a hit more, so that a value of two items is not the hardest for two errors.
+    value = int(np.where(count > 0, (missed + 0.5) / (count + 1), -1).argmax())
+    rows = np.flatnonzero(b)
+    found = difference(told.right[b], cue.codes[b] != value, rows, seed=seed, alternative="greater")
+    if found is None:
+        return None
+    wrong = [r for r in rows if cue.codes[r] == value and not told.right[r]]
+    sentence = (
+        f"Items whose {cue.name} is {cue.values[value]} are found {found.value:.0%} less often than others "
+        f"({found.outside} items against {found.inside})."
+    )
+    shown = [Example([told.ids[r]], f"{cue.name} {cue.values[value]}, not found") for r in wrong[:_SHOWN]]
+    figure = Figure(f"drop by {cue.name}", found.value, found.low, found.high, len(rows))
+    return Finding(
+        figure, sentence, found.p, ids=[told.ids[r] for r in rows[found.unit]], values=found.parts.tolist(),
+        examples=shown, mend=_mend(cue),
+    )  # fmt: skip
+
+
+def _mend(cue: Cue) -> str:
+    """Training on pixels with what alters this cue; nothing alters a column."""
+    if cue.name not in NAMES:
+        return ""
+    augment = "flip-crop" if cue.name in _MOVED else "randaugment"
+    return f"tellapart run {{data}} --set image=small-cnn --set tune=full --set augment={augment}"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tellapart.core.features import unit_rows
+
 FOLDS = 5
 
 
@@ -17,6 +19,22 @@ def ridge_map(x: np.ndarray, y: np.ndarray, ridge: float) -> Callable[[np.ndarra
     penalty = ridge * float(np.trace(gram)) / len(gram) + 1e-12
     weight = np.linalg.solve(gram + penalty * np.eye(len(gram)), z.T @ (y - centre))
     return lambda rows: centre + (rows - middle) @ weight
+
+
+def ridge_scorer(
+    q: np.ndarray, d: np.ndarray, of: np.ndarray, rows: np.ndarray, ridge: float
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """(query rows, document rows) -> cosines about the mean document, of a ridge map from queries to documents.
+
+    Args:
+        q, d: [n, a], [n, b] unit rows; of: [n] from 0, equal where a document answers a query: a query is mapped to the
+            mean of its documents. rows: what it is fitted on.
+    """
+    _, code = np.unique(of[rows], return_inverse=True)
+    sums = np.zeros((code.max() + 1, d.shape[1]))
+    np.add.at(sums, code, d[rows])
+    head, centre = ridge_map(q[rows], (sums / np.bincount(code)[:, None])[code], ridge), d[rows].mean(axis=0)
+    return lambda asked, pool: unit_rows(head(q[asked]) - centre) @ unit_rows(d[pool] - centre).T
 
 
 def crossed(x: np.ndarray, codes: np.ndarray, items: np.ndarray, ridge: float, rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,7 @@ def changed(report, kind, **values):
 
 def no_figures(vectors, collection, *, seed=0):
     report = mmvp(vectors, collection, seed=seed)
-    return Report(report.title, [b for b in report.blocks if not isinstance(b, Figure)])
+    return Report(report.title, [b for b in report.blocks if not isinstance(b, Figure | Finding)])
 
 
 def no_intervals(vectors, collection, *, seed=0):

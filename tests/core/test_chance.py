@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tellapart.core.chance import difference, holm, wilson
+from tellapart.core.chance import difference, holm, mean_above, wilson
 
 ALL = ("less", "greater", "two-sided")
 
@@ -80,3 +80,18 @@ def test_wilson_and_holm_are_the_known_ones():
     assert wilson(0.35, 20) == pytest.approx((found.low, found.high), abs=1e-4)
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]).tolist() == []
+
+
+def test_p_of_a_mean_is_that_of_drawn_signs_and_duplicates_count_once():
+    rng = np.random.default_rng(6)
+    v = rng.normal(size=60) + 0.25
+    other = stats.permutation_test(
+        (v, -v), lambda a, b: (a - b).mean(), permutation_type="samples", alternative="greater", rng=0
+    )
+    assert mean_above(v, np.arange(60), seed=0) == pytest.approx(other.pvalue, rel=0.6)
+    assert mean_above(np.tile(v, 9), np.tile(np.arange(60), 9), seed=0) == mean_above(v, np.arange(60), seed=0)
+    assert mean_above(-np.abs(v), np.arange(60), seed=0) == 1.0
+    many = rng.normal(size=6000) + 0.03
+    assert mean_above(many, np.arange(6000), seed=0) == pytest.approx(
+        stats.ttest_1samp(many, 0, alternative="greater").pvalue, rel=0.1
+    )

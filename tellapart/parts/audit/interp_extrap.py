@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from tellapart.core import redraw
+from tellapart.core.chance import mean_above
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.features import matrix, unit_rows
-from tellapart.core.linear import ridge_map
+from tellapart.core.gains import found
+from tellapart.core.linear import ridge_scorer
 from tellapart.core.parts import part
-from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.core.report import Example, Figure, Finding, Report, Table, Text
 
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 FIGURES = ("interpolation", "extrapolation", "gap", "random split")
 _COLUMNS = ("bucket", "test queries", "interpolation", "extrapolation")
-_FEWEST, _FEWEST_HERE, _RIDGE = 30, 5, 1.0
+_FEWEST, _FEWEST_HERE, _RIDGE, _SHOWN = 30, 5, 1.0, 6
 
 
 @part(
@@ -90,13 +93,16 @@ def interp_extrap(
     if min(len(old), len(asked)) < 2 * buckets:
         left = f"{len(asked)} test queries ({int(near.sum())} with a near twin in training left out)"
         raise DataError(f"{len(old)} training and {left} are too few for {buckets} buckets")
-    train = train or (lambda rows: _ridge(q, d, of, rows))
+    train = train or (lambda rows: ridge_scorer(q, d, of, rows, _RIDGE))
     bucket = KMeans(buckets, n_init=3, random_state=seed).fit_predict(q)
     drawn = rng.permutation(bucket[old])
     hits = np.empty((2, buckets, len(asked)))
     for b in range(buckets):
         for way, left_out in enumerate((bucket[old] == b, drawn == b)):
-            hits[way, b] = _hit(np.asarray(train(old[~left_out])(asked, pool)), related, ignored, k)
+            scores = np.asarray(train(old[~left_out])(asked, pool))
+            if scores.shape != related.shape or not np.isfinite(scores).all():
+                raise DataError(f"a scorer must give finite scores {related.shape}, not {scores.shape} or others")
+            hits[way, b] = found(np.where(ignored, -np.inf, scores), related, k)
     here = bucket[asked]
     new_kind = hits[0, here, np.arange(len(asked))]
     seen = (hits[0].sum(axis=0) - new_kind) / (buckets - 1)
@@ -112,6 +118,16 @@ def interp_extrap(
     told = _verdict(figures[2], len(asked), sum(n >= _FEWEST_HERE for _, n in count))
     facts = {"seed": seed, "buckets": buckets, "k": k, "twin": twin, "twins left out": int(near.sum())}
     report = Report("Interpolation and extrapolation", facts=facts).add(Text(told, "verdict"), *figures)
+    if figures[2].low is not None:
+        gap = seen - new_kind
+        worst = [i for i in np.argsort(-gap, kind="stable")[:_SHOWN] if gap[i] > 0]
+        shown = [
+            Example([str(collection.ids[asked[i]])], "found among known kinds, missed as a new one") for i in worst
+        ]
+        said = f"queries of a kind that training has not seen are found less often, by {figures[2]}"
+        p = mean_above(gap, group[asked], seed=seed)
+        figure = replace(figures[2], name="loss on new kinds of query")
+        report.add(Finding(figure, said, p, ids=collection.ids[asked].tolist(), values=gap.tolist(), examples=shown))
     return report.add(Table("By bucket", _COLUMNS, rows, f"{int(near.sum())} test queries with near twins left out"))
 
 
@@ -130,21 +146,3 @@ def _targets(collection: Collection, target: str, same: bool) -> np.ndarray:
         raise DataError("queries and documents are one: name the column of equal values that are relevant (target=…)")
     codes = collection.codes(column)[0] if column else np.full(len(collection), -1)
     return np.where(codes < 0, len(codes) + np.arange(len(codes)), codes)
-
-
-def _hit(scores: np.ndarray, related: np.ndarray, ignored: np.ndarray, k: int) -> np.ndarray:
-    """[q] 1 where a relevant document is among the first k; one tied with others stands in their middle."""
-    if scores.shape != related.shape or not np.isfinite(scores).all():
-        raise DataError(f"a scorer must give finite scores {related.shape}, not {scores.shape} or values without end")
-    best, other = np.where(related, scores, -np.inf).max(axis=1, keepdims=True), ~related & ~ignored
-    rank = 1 + ((scores > best) & other).sum(axis=1) + ((scores == best) & other).sum(axis=1) / 2
-    return (rank <= k).astype(np.float64)
-
-
-def _ridge(q: np.ndarray, d: np.ndarray, of: np.ndarray, rows: np.ndarray) -> Scorer:
-    """A ridge map from query features to the mean document of their target; scores are cosines about the mean."""
-    _, code = np.unique(of[rows], return_inverse=True)
-    sums = np.zeros((code.max() + 1, d.shape[1]))
-    np.add.at(sums, code, d[rows])
-    head, centre = ridge_map(q[rows], (sums / np.bincount(code)[:, None])[code], _RIDGE), d[rows].mean(axis=0)
-    return lambda asked, pool: unit_rows(head(q[asked]) - centre) @ unit_rows(d[pool] - centre).T

@@ -9,16 +9,17 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.core import redraw
+from tellapart.core.blind import FEWEST, blind_pairs
+from tellapart.core.chance import difference
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.features import matrix, unit_rows
 from tellapart.core.gradients import oriented_gradients
 from tellapart.core.linear import crossed
 from tellapart.core.parts import part
-from tellapart.core.report import Example, Examples, Figure, Report, Text
+from tellapart.core.report import Example, Examples, Figure, Finding, Report, Text
 
-_FEWEST, _PICTURES, _RIDGE = 10, 50, 0.1
-_SHARE_HIGH, _SHARE_LOW = 0.005, 0.2
+_PICTURES, _RIDGE, _SHOWN = 50, 0.1, 6
 
 
 @part(
@@ -75,20 +76,20 @@ def mmvp(
         )
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.choice(len(a), min(items, len(a)), replace=False))
-    blind, control, used = _pairs(a[drawn], b[drawn], high, low, pairs, rng)
+    blind, control, used = blind_pairs(a[drawn], b[drawn], high, low, pairs, rng)
     blind, control = drawn[blind], drawn[control]
     report = Report("Blind pairs", facts={"seed": seed, "pictures": len(drawn), "high": used[0], "low": used[1]})
     if used != (high, low):
-        report.add(Text(f"fewer than {_FEWEST} pairs pass {high} and {low}: quantiles {used[0]:.3f} and {used[1]:.3f}"))
+        report.add(Text(f"fewer than {FEWEST} pairs pass {high} and {low}: quantiles {used[0]:.3f} and {used[1]:.3f}"))
     report.add(Figure("blind pairs", len(blind), count=len(drawn), unit="pairs", note="a count has no interval"))
-    if min(len(blind), len(control)) < _FEWEST:
+    if min(len(blind), len(control)) < FEWEST:
         few = f"{len(blind)} blind pairs and {len(control)} to compare them with among {len(drawn)} pictures"
         return report.add(Text(f"cannot tell: only {few}", "verdict"))
     answers: dict[str, np.ndarray] = {}
     codes, asked = collection.codes(column) if column in collection.columns else (None, [])
     for kind, found in (("blind", blind), ("control", control)):
         if codes is not None and len(asked) > 1:
-            answers[f"differ, {kind}"] = codes[found[:, 0]] != codes[found[:, 1]]
+            answers[f"differ, {kind}"] = np.asarray(codes[found[:, 0]] != codes[found[:, 1]])
             for name, x in (("A", a), ("B", b), ("A and B", np.concatenate([a, b], axis=1))):
                 right = crossed(x, codes, found, _RIDGE, np.random.default_rng(seed))
                 answers[f"pair accuracy on {name}, {kind}"] = right.all(axis=1)
@@ -107,35 +108,22 @@ def mmvp(
         s, r = float(a[i] @ a[j]), float(b[i] @ b[j])
         why = f"cosine {s:.3f} under A, {r:.3f} under B"
         shown.append(Example([str(collection.ids[i]), str(collection.ids[j])], why, (s, r)))
+    if "differ, blind" in answers:
+        report.add(_finding(answers["differ, blind"], answers["differ, control"], shown, column, seed))
     return report.add(Examples("Pairs that A cannot tell apart", shown))
 
 
-def _pairs(
-    a: np.ndarray, b: np.ndarray, high: float, low: float, most: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """[p, 2] blind pairs, [p, 2] controls of the same nearness under A, and the thresholds that were used."""
-    i, j = np.triu_indices(len(a), 1)
-    s, r = (a @ a.T)[i, j], (b @ b.T)[i, j]
-    if ((s >= high) & (r <= low)).sum() < _FEWEST:
-        high = float(np.quantile(s, 1 - _SHARE_HIGH))
-        low = float(np.quantile(r[s >= high], _SHARE_LOW))
-    near = np.flatnonzero(s >= high)
-    near = near[np.argsort(r[near] - s[near], kind="stable")]
-    taken, blind, control = np.zeros(len(a), dtype=bool), [], []
-    for p in near[r[near] <= low]:
-        if not (taken[i[p]] or taken[j[p]]) and len(blind) < most:
-            taken[[i[p], j[p]]] = True
-            blind.append(int(p))
-    enough = min(len(s), 4 * len(blind) + 1)
-    left = np.setdiff1d(np.flatnonzero(s >= min(high, np.partition(s, -enough)[-enough])), blind)
-    left = left[np.argsort(s[left], kind="stable")]
-    for p in blind[: len(left)]:
-        at = int(np.searchsorted(s[left], s[p]))
-        at = int(rng.integers(max(0, at - 10), min(len(left), at + 10)))
-        control.append(int(left[at]))
-        left = np.delete(left, at)
-    both = [np.stack([i[found], j[found]], axis=1) for found in (np.array(blind, int), np.array(control, int))]
-    return both[0], both[1], (high, low)
+def _finding(blind: np.ndarray, control: np.ndarray, shown: list[Example], column: str, seed: int) -> Finding | Text:
+    both, is_blind = np.concatenate([blind, control]).astype(float), np.arange(len(blind) + len(control)) < len(blind)
+    more = difference(both, is_blind, np.arange(len(both)), seed=seed, alternative="greater")
+    if more is None:
+        return Text("cannot tell: too few pairs", "verdict")
+    figure = Figure(f"look-alikes of another {column}", more.value, more.low, more.high, len(both))
+    said = (
+        f"pairs that the model takes for the same differ in {column} more often than others as near: {blind.mean():.0%}"
+    )
+    worst = [example for example, differs in zip(shown, blind, strict=True) if differs][:_SHOWN]
+    return Finding(figure, said, more.p, examples=worst, mend="tellapart run {data} --set sample=ngame")
 
 
 def _enrichment(blind: np.ndarray, control: np.ndarray, seed: int) -> Figure:

@@ -92,7 +92,7 @@ def mmvp(
             answers[f"differ, {kind}"] = np.asarray(codes[found[:, 0]] != codes[found[:, 1]])
             for name, x in (("A", a), ("B", b), ("A and B", np.concatenate([a, b], axis=1))):
                 right = crossed(x, codes, found, _RIDGE, np.random.default_rng(seed))
-                answers[f"pair accuracy on {name}, {kind}"] = right.all(axis=1)
+                answers[f"pair accuracy on {name}, {kind}"] = np.asarray(right.all(axis=1))
         if t is not None:
             s = np.einsum("pid,pjd->pij", t[found], a[found])
             answers[f"pair accuracy by words, {kind}"] = (s[:, 0, 0] > s[:, 0, 1]) & (s[:, 1, 1] > s[:, 1, 0])

@@ -46,7 +46,12 @@ class Anncur:
     [n, k]. Memory: 4 * anchors * N bytes. Fitting takes `anchor_queries` * N scores: a day for a cross-encoder and a
     million items. Raises `DataError` where there are no items or queries, `PartError` where `calls` <= `anchors`.
 
-    Use it where the scorer disagrees with the dual encoder, so that what is best for it is not among the first hits.
+    Use it where the scorer disagrees with the dual encoder, so that what is best for it is not among the first hits,
+    and where few directions make up its scores. Of halves of digits 10 directions hold 99% of the scores of 200 queries
+    (centred, squared, one seed), and 50 anchors tell them; of a perceptron trained to find what a noun is a kind of
+    among 5,000 glosses it is 127, so that even the 50 best directions find 0.81 of the best ten in 50 calls, where
+    the dual encoder trained on the same pairs finds 0.92. There, at 100 calls, it is far behind `rerank`, as it is
+    under MaxSim, whose order is nearly that of the mean vectors.
 
     Relations: `rerank` spends the same calls on the first hits by cosine.
     """

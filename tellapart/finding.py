@@ -143,6 +143,7 @@ def lacking(card: Card, collection: Collection) -> list[str]:
     have |= {"pixels"} if PICTURE in collection.columns else frozenset()
     have |= {"trusted"} if "trusted" in collection.columns else frozenset()
     have |= {"answers"} if {"label", "regions"} & set(collection.columns) else frozenset()
+    have |= {"origins"} if "origin" in collection.columns else frozenset()
     have |= {"votes"} if {"vote_1", "vote_2"} <= set(collection.columns) else frozenset()
     return [NEEDS[need] for need in needs(card) if need not in have]
 

@@ -29,8 +29,8 @@ def world(seed: int, n: int = 240, faults: int = 8) -> tuple[dict[str, np.ndarra
     """Pictures of six topics from three shops, with captions and labels, and of each of three faults so many items.
 
     The first `faults` items have a caption without words, the next ones each the caption of the one after it, the next
-    ones the label of another topic. The last three of each topic are trusted. Of three voters each is wrong in a tenth
-    of the items. Faults of 0: nothing else is wrong.
+    ones the label of another topic. The files of the first ones say that they were generated. The last three of each
+    topic are trusted. Of three voters each is wrong in a tenth of the items. Faults of 0: nothing else is wrong.
     """
     rng = np.random.default_rng(seed)
     topic = np.arange(n) % TOPICS
@@ -54,6 +54,7 @@ def world(seed: int, n: int = 240, faults: int = 8) -> tuple[dict[str, np.ndarra
         "near": np.arange(n),
         "trusted": ["yes" if i >= n - 3 * TOPICS else "no" for i in range(n)],
         **{f"vote_{a}": _voted(seed + a, topic) for a in (1, 2, 3)},
+        "origin": ["generated; planted" if i < faults else None for i in range(n)],
         "source": [f"shop {'abc'[i // TOPICS % 3]}" for i in range(n)],
     })  # fmt: skip
     vectors = {"query": query.astype(np.float32), "document": document.astype(np.float32)}

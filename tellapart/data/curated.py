@@ -23,7 +23,7 @@ from tellapart.data.spool import write_words
 
 SEEN = ("image", "series", "other_series", "box", "positive", "text", "anchor", "target")
 FILES = ("image", "series", "other_series")
-FOUND = ("hash", "group", "near", "link", "target")
+FOUND = ("hash", "group", "near", "link", "target", "origin")
 LIBRARIES = ("pillow", "imagehash", "datasketch", "scipy", "numpy")
 ROWS = 1024
 

@@ -27,6 +27,8 @@ from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
 from tellapart.data.limits import PROBLEMS
 from tellapart.data.neighbours import hamming_pairs, jaccard, shingles, text_pairs
+from tellapart.data.origin import RULE as ORIGIN_RULE
+from tellapart.data.origin import with_origin
 from tellapart.data.problems import Problems, refuse_if_empty
 from tellapart.data.provenance import with_about
 from tellapart.data.regions import BOX, box_of
@@ -76,7 +78,8 @@ def curate(
 
     Adds `hash` (of the decoded pixels, or of the normalised text), `group` (int64, duplicates have one number), `near`
     (int64, a wider set that a split never cuts), `link` (to, rule, distance: why an item is in its group) and, where
-    one query stands with several answers and no `target` says so, `target`. Pictures count where there are any,
+    one query stands with several answers and no `target` says so, `target`; where the file of any picture says how it
+    was made, `origin` (`data.origin`). Pictures count where there are any,
     otherwise the `positive` of a pair, otherwise the text. Pictures that cannot be decoded go to `problems`; nothing
     else is dropped.
 
@@ -96,6 +99,7 @@ def curate(
     if not 0 < same_cosine <= 1:
         raise DataError(f"same_cosine is between 0 and 1, not {same_cosine}")
     rules = {"rule": RULE, "same": SAME, "near": (NEAR_BITS, NEAR_COLOUR, NEAR_JACCARD), "same_jaccard": SAME_JACCARD}
+    rules["origin"] = ORIGIN_RULE
     if embeddings is not None:
         digest = hashlib.sha256(np.ascontiguousarray(embeddings).data).hexdigest()
         rules |= {"embeddings": digest, "same_cosine": same_cosine}
@@ -132,6 +136,7 @@ def _curated(
     made = made.with_column("group", pa.array(groups.group), by=by).with_column("near", pa.array(groups.near), by=by)
     made = made.with_column("link", _link_column(collection, groups), by=by)
     made = _with_target(made, notes)
+    made = with_origin(made) if "image" in made.columns else made
     duplicates = len(made) - (int(groups.group.max()) + 1)
     notes.append(f"{duplicates} items repeat another one" if duplicates else "no item repeats another one")
     if groups.refused:

@@ -32,6 +32,7 @@ NEEDS = {
     "sources": "items of several sources, by a column `source`",
     "pixels": "pictures",
     "answers": "labels, or `regions` with names",
+    "origins": "pictures of which a file says how it was made (`origin`, a column that `curate` adds)",
     "votes": "labels by two annotators or more, in columns `vote_1`, `vote_2` …",
 }
 INPUTS = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tellapart.cli import _on
-from tellapart.core.errors import DataError
+from tellapart.core.errors import DataError, PartError
 
 
 def embed(
@@ -18,6 +18,10 @@ def embed(
     encoder: Annotated[
         str, typer.Option("--encoder", help="A frozen encoder; left out: lite0, rocket or minilm.")
     ] = "",
+    fit: Annotated[
+        Path | None,
+        typer.Option("--fit", help="First fit the encoder on the items and keep it in this folder, its path=."),
+    ] = None,
     on: _on.Place = "here",
     ray_address: _on.Address = "",
     workers: _on.Workers = 0,
@@ -31,6 +35,7 @@ def embed(
     from tellapart.core.parts import make
     from tellapart.data.sources import read
     from tellapart.data.spool import cache_folder
+    from tellapart.engine.embed import each_of
     from tellapart.engine.embed import embed as vectors_of
     from tellapart.recipe import usual_encoder
 
@@ -41,6 +46,12 @@ def embed(
         if not column:
             raise DataError(f"which column? name one with --column: {', '.join(collection.columns)}")
         made = make("encode", encoder or usual_encoder(column))
+        if fit is not None:
+            if not hasattr(made, "fit"):
+                raise PartError(f"{encoder or usual_encoder(column)} is not fitted on items: leave out --fit")
+            with shown.stage("fit"):
+                made.fit(each_of(collection, column, made.modality)).save(fit)
+            made = make("encode", encoder, path=str(fit))
         with _on.on(on, ray_address, workers), shown.stage(f"embed {column}") as told:
             z = vectors_of(collection, column, made, cache=cache_folder(None, "embeddings"), progress=told)
     collection.save(out)

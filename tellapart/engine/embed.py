@@ -128,6 +128,11 @@ class _Chosen(Sequence[Any]):
         return self.items.at(int(self.rows[at]))
 
 
+def each_of(collection: Collection, column: str, modality: str) -> Sequence[Any]:
+    """The items of a column as a sequence, each opened when it is asked for."""
+    return _Chosen(items_of(collection, column, modality), np.arange(len(collection)))
+
+
 def items_of(collection: Collection, column: str, modality: str) -> Items:
     """The items of a column; what cannot be opened is a `DataError` that names the item."""
     return {"image": _pictures, "series": _windows, "text": _texts}[modality](collection, column)

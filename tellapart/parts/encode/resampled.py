@@ -60,7 +60,7 @@ class Resampled:
             same spec, whose weights are then those kept there.
         path: a folder that `save` wrote; the options below are of `fit` and then not read.
         size: of the attacks to be undone, in 0..1. reach: pixels; 0 has no SampleNet, and the colours go on learning in
-            its place. hidden: width of all layers. steps: of each of the two, 16 pictures in each.
+            its place. hidden: width of all layers. steps: of each of the two, of 16 pictures; 15 s each above `lite0`.
 
     Raises `DataError` for fewer than two pictures to fit on, `PartError` for an encoder of another kind.
 

@@ -22,6 +22,7 @@ from tellapart.core.parts import Card
 Build = Callable[..., Any]
 KINDS = ("features", "pixels", "words")
 PRESERVED = ("label", "position", "pairing")
+CONTRARY = "contrary"
 UNIT = 1e-4
 WORDS = ("a small red lamp on a wooden table", "lamp", "Größe: 5 € – naïve café", "日本語の文", "")
 
@@ -30,7 +31,8 @@ def checks(card: Card) -> list[Callable[[Build], None]]:
     """The checks that apply by traits.
 
     One of `features`, `pixels`, `words` says what is changed; one or more of `label`, `position`, `pairing` what is
-    preserved: what an item is, where things are in it, and which item of the other side it belongs to. Of those on
+    preserved: what an item is, where things are in it, and which item of the other side it belongs to; `contrary`
+    instead of these, that what comes out is not what the item is, for strategies that want just that. Of those on
     features, `replaces` says that own columns may be positives and may stand for columns that were there; `mates` that
     each column's other half is wanted, as `cols["mate"]`.
     """
@@ -49,7 +51,9 @@ def checks(card: Card) -> list[Callable[[Build], None]]:
 def check_traits(card: Card, build: Build) -> None:
     """It says what it changes and what it preserves."""
     assert sum(kind in card.traits for kind in KINDS) == 1, f"{card.name} must carry one of {', '.join(KINDS)}"
-    assert any(p in card.traits for p in PRESERVED), f"{card.name} must carry what it preserves: {', '.join(PRESERVED)}"
+    kept = [p for p in PRESERVED if p in card.traits]
+    said = f"{card.name} must carry what it preserves: {', '.join(PRESERVED)}, or {CONTRARY}"
+    assert bool(kept) != (CONTRARY in card.traits), said
 
 
 def check_columns_kept(card: Card, build: Build) -> None:

@@ -225,6 +225,16 @@ def negative_run(*, side: str = "document", **given: Any) -> Run:
     return run
 
 
+def contrary_run(**given: Any) -> Run:
+    """A `small_run` of two sides whose queries have four copies each that say something else: coordinates exchanged,
+    in one of two copies; in the other the query as it is."""
+    run = small_run(**given)
+    x = run.data.query.batch(np.arange(len(run.data)), seed=None).numpy()
+    moved = [x[:, [1, 0, *range(2, x.shape[1])]], x, x[:, [0, 1, 3, 2, *range(4, x.shape[1])]], x]
+    run.data = replace(run.data, query=Views(x, np.stack(moved, 1)))
+    return run
+
+
 def text_run(**given: Any) -> Run:
     """A `small_run` of two sides whose documents are three to five tokens of 40 terms: the token of a document's number
     and some drawn ones; its query holds that term and one drawn. States are the vectors of the terms with noise."""
@@ -451,6 +461,7 @@ def checks(card: Card) -> list[Check]:
         ("stages", staged_run), ("regions", region_run), ("composed", composed_run), ("sides", sided_run),
         ("products", product_run), ("labels", labelled_run), ("views", viewed_run), ("negatives", negative_run),
         ("texts", text_run), ("captions", caption_run), ("fusion", fused_run), ("sounds", sounded_run),
+        ("contrary", contrary_run),
     )  # fmt: skip
     runs = [made for trait, made in wanted if trait in card.traits]
     return (

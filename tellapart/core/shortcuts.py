@@ -78,7 +78,7 @@ class Named:
         left = list(self.caption)
         for start, end in self.spans:
             left[start:end] = " " * (end - start)
-        return any(_is_verb(word) for word in re.findall(r"[^\W\d_]+", "".join(left)))
+        return any(is_verb(word) for word in re.findall(r"[^\W\d_]+", "".join(left)))
 
 
 def named(collection: Collection) -> list[Named]:
@@ -232,7 +232,8 @@ def surplus(
     return by, strong
 
 
-def _is_verb(word: str) -> bool:
+def is_verb(word: str) -> bool:
+    """Whether a word is a form of a common verb, or written small and ends as one."""
     if word in _NO_VERBS:
         return False
     return word in _VERBS or (word.islower() and len(word) > 4 and word.endswith(("ing", "ed")))

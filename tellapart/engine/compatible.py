@@ -164,6 +164,12 @@ def _named(recipe: Recipe, field: str, trait: str) -> str:
 def _check_altered(collection: Collection, recipe: Recipe) -> None:
     """Augmentations of pixels and words need items that are looked at while training."""
     there = {side.modality for side in sides_of(collection).values()}
+    wanted = "contrary" in card_of("strategy", parse_spec(recipe.strategy)[0]).traits
+    if not wanted and (contrary := _named(recipe, "augment", "contrary")):
+        raise PartError(
+            f"augment={contrary} makes texts that say something else, which {recipe.strategy} would learn as right "
+            "ones: use strategy=negclip, or leave it out"
+        )
     for trait, modality in (("pixels", "image"), ("words", "text")):
         spec = _named(recipe, "augment", trait)
         if spec and modality not in there:

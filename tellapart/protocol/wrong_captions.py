@@ -195,18 +195,20 @@ def _shapes() -> tuple[Collection, list[list[str]]]:
     for (a, b), (c, d) in itertools.permutations(things, 2):
         if a == c or b == d:
             continue
-        images.append(_drawn((a, b), (c, d)))
-        texts.append(_said(a, b, c, d))
-        wrong.append([_said(c, b, a, d), _said(a, d, c, b), _said(c, d, a, b)])
-        scenes.append(_said(*sorted([(a, b), (c, d)])[0], *sorted([(a, b), (c, d)])[1]))
+        images.append(drawn((a, b), (c, d)))
+        texts.append(said(a, b, c, d))
+        wrong.append([said(c, b, a, d), said(a, d, c, b), said(c, d, a, b)])
+        scenes.append(said(*sorted([(a, b), (c, d)])[0], *sorted([(a, b), (c, d)])[1]))
     return Collection.of({"image": images, "text": texts, "concept": scenes}), wrong
 
 
-def _said(a: str, b: str, c: str, d: str) -> str:
+def said(a: str, b: str, c: str, d: str) -> str:
+    """The caption of a thing of colour a and shape b, left of one of colour c and shape d."""
     return f"a {a} {b} left of a {c} {d}"
 
 
-def _drawn(*things: tuple[str, str]) -> bytes:
+def drawn(*things: tuple[str, str]) -> bytes:
+    """A PNG file of up to two things, by colour and shape, from left to right."""
     picture = Image.new("RGB", (2 * SIDE, 2 * SIDE), "white")
     pen, low, high = ImageDraw.Draw(picture), SIDE // 6, SIDE - SIDE // 6
     for at, (colour, shape) in enumerate(things):

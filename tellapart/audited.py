@@ -92,12 +92,9 @@ class Audited(Mapping[str, Any]):
         return Reader(self.over.model.encoders["text"], self.over.model)
 
     def _encoder(self, modality: str) -> Callable[[Sequence[Any]], np.ndarray]:
-        model, side = self.over.model, self.side_of[modality]
+        from tellapart.engine.reading import Tower
 
-        def encode(items: Sequence[Any]) -> np.ndarray:
-            return np.asarray(model.project(side, model.encoders[modality].encode(list(items))))
-
-        return encode
+        return Tower(self.over.model, self.side_of[modality], modality)
 
     @cached_property
     def _pictures(self) -> Pictures:

@@ -42,3 +42,19 @@ class Reader:
 
     def _unit(self, side: str, features: np.ndarray) -> np.ndarray:
         return np.asarray(self.model.project(side, features) if self.model else unit_rows(features))
+
+
+class Tower:
+    """A side of a model as audits take it: items in, unit vectors out; encoder and layers are there to be looked into.
+
+    Attributes:
+        encoder: the frozen part; stages: the dense layers behind it, as `Model.stages` has them.
+    """
+
+    def __init__(self, model: Any, side: Any, modality: str) -> None:
+        self.model, self.side, self.encoder = model, side, model.encoders[modality]
+        self.stages = model.stages(side)
+
+    def __call__(self, items: Sequence[Any]) -> np.ndarray:
+        """[n, d] unit vectors."""
+        return np.asarray(self.model.project(self.side, self.encoder.encode(list(items))))

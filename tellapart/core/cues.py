@@ -8,16 +8,21 @@ cues, on which they say the same, beside all that lies off it. numpy only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tellapart.core.collection import Collection
+from tellapart.core.errors import DataError
 from tellapart.core.redraw import Z
+from tellapart.core.shortcuts import SMALL_WORDS
 
 MOST_VALUES, FEWEST_OF_A_VALUE = 20, 10
 PLAIN = ("id", "hash", "group", "near", "link", "split", "image", "text", "target", "document_id")
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True)
@@ -153,3 +158,24 @@ def agreement(right: np.ndarray, agree: np.ndarray, strata: np.ndarray) -> Agree
 def upper_tail(z: float) -> float:
     """The chance of a normal number above z."""
     return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def tags_of(collection: Collection) -> tuple[list[set[str]], str]:
+    """(the tags of every item, the column they are from): a column `attributes` or `tags`, or words of the texts.
+
+    A column of tags holds lists, or words with "|" between. Of texts, words of three letters or more that are none of
+    the small words are taken.
+
+    Raises:
+        DataError: none of these.
+    """
+    for name in ("attributes", "tags"):
+        if name in collection.columns:
+            held = collection.values(name)
+            split = [[v.strip() for v in one.split("|")] if isinstance(one, str) else list(one or []) for one in held]
+            return [{str(v) for v in one if str(v)} for one in split], name
+    if "text" not in collection.columns:
+        raise DataError("there are no tags: give a column `attributes` or `tags` with '|' between them, or captions")
+    small = set(SMALL_WORDS)
+    words = [set(_WORD.findall(str(text or "").lower())) for text in collection.values("text")]
+    return [{w for w in one if w not in small} for one in words], "text"

@@ -104,7 +104,7 @@ def shuffled_words(
         "cases (a model that does not look at their order: 50%)."
     )
     ids, words = collection.ids[told.rows[at[some]]], [moved_ones[i] for i in some]
-    mend = "tellapart run {data} --strategy negclip --augment swap-words"
+    mend = "tellapart run {data} --set strategy=negclip --set augment=swap-words"
     name = "own document nearer"
     return report.add(finding(name, said, right, margin[some], ids, words, enough=enough, seed=seed, mend=mend))
 

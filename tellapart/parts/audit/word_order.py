@@ -15,7 +15,7 @@ from tellapart.core.parts import part
 from tellapart.core.report import Figure, Report, Text
 from tellapart.parts.audit._nearly_right import FEWEST, ORDERS, SWAPS, asked, finding, vectors_of, won
 
-_MEND = "tellapart run {data} --strategy negclip --augment swap-words"
+_MEND = "tellapart run {data} --set strategy=negclip --set augment=swap-words"
 
 
 @part(

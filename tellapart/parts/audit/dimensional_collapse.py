@@ -95,7 +95,7 @@ def dimensional_collapse(
             lost.p,
             ids=[str(i) for i in some.ids[old.rows]],
             values=lost.values.tolist(),
-            mend="tellapart run {data} --head residual-head",
+            mend="tellapart run {data} --set head=residual-head",
         )
     )
 

@@ -81,7 +81,7 @@ def hubness(
         Example([ids[j]], f"among the first {k} of {times[j]:.0f} queries, where {k} are expected", [float(times[j])])
         for j in order[:_SHOWN]
     ]
-    mend = f"tellapart run {{data}} --rank 'inverted-softmax(temperature={t:g})'"
+    mend = f"tellapart run {{data}} --set 'rank=inverted-softmax(temperature={t:g})'"
     return report.add(Finding(figure, said, cost.p, ids=ids, values=cost.values.tolist(), examples=shown, mend=mend))
 
 

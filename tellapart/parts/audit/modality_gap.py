@@ -84,7 +84,7 @@ def modality_gap(
     said = (
         f"the mean of each side taken off, so that there is no gap: {cost.value:+.1%} of queries find theirs among {k}"
     )
-    mend = "tellapart run {data} --objective cuaxu"
+    mend = "tellapart run {data} --set objective=cuaxu"
     return report.add(Finding(figure, said, cost.p, ids=held.ids(collection), values=cost.values.tolist(), mend=mend))
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tellapart.core.chance import difference
-from tellapart.core.cues import Cue, agreement, together, usual
+from tellapart.core.chance import difference, wilson
+from tellapart.core.collection import Collection
+from tellapart.core.cues import Cue, agreement, tags_of, together, usual
 from tellapart.core.picture_cues import NAMES
 from tellapart.core.report import Example, Figure, Finding
 
-_SHOWN, _OF_A_GROUP = 12, 10
+_SHOWN, _OF_A_GROUP, _TOO_FEW = 12, 10, 5
 _MOVED = ("size", "place across", "place down")
 
 
@@ -29,6 +32,28 @@ class Asked:
     said: np.ndarray | None = None
 
 
+def of_words(collection: Collection, told: Asked, most: int) -> list[Cue]:
+    """The tags, or words of captions, that go most with the classes (or with what is found) on the chosen part.
+
+    Words of the classes' own names are left out.
+    """
+    if not most or not {"attributes", "tags", "text"} & set(collection.columns):
+        return []
+    held, _ = tags_of(collection)
+    of_names = {part for name in told.names for part in re.findall(r"\w+", name.lower())}
+    y = told.right.astype(int) if told.truth is None else told.truth
+    count = Counter(tag for one in held for tag in one)
+    found = []
+    fit = (t for t, c in count.items() if 2 * _OF_A_GROUP <= c <= len(held) - 2 * _OF_A_GROUP)
+    for tag in sorted(t for t in fit if t.lower() not in of_names):
+        there = np.array([tag in one for one in held])
+        share = np.bincount(y[told.first], there[told.first]) / np.maximum(1, np.bincount(y[told.first]))
+        size, usual_share = np.bincount(y[told.first]), there[told.first].mean()
+        beyond = float((size * (share - usual_share) ** 2).sum() / max(1e-9, usual_share * (1 - usual_share)))
+        found.append((-beyond, Cue(f"word {tag!r}", there.astype(int), ["missing", "there"])))
+    return [cue for _, cue in sorted(found, key=lambda one: (one[0], one[1].name))[:most]]
+
+
 def of_classes(cue: Cue, told: Asked, table: list[list[Any]]) -> Finding | None:
     """The drop over all classes; rows of single classes are added to the table."""
     assert told.truth is not None and told.said is not None
@@ -41,7 +66,7 @@ def of_classes(cue: Cue, told: Asked, table: list[list[Any]]) -> Finding | None:
     agree = codes == expected[y]
     drop = agreement(right, agree, y)
     if drop is None:
-        return None
+        return _never_apart(cue, codes, y, expected, [told.ids[r] for r in np.flatnonzero(b)])
     for c in np.unique(y):
         here, there = right[agree & (y == c)], right[~agree & (y == c)]
         if min(len(here), len(there)) >= _OF_A_GROUP:
@@ -63,6 +88,26 @@ def of_classes(cue: Cue, told: Asked, table: list[list[Any]]) -> Finding | None:
         figure, sentence, p, ids=[told.ids[r] for r in rows], values=drop.parts.tolist(), examples=shown,
         mend=_mend(cue),
     )  # fmt: skip
+
+
+def _never_apart(cue: Cue, codes: np.ndarray, y: np.ndarray, expected: np.ndarray, ids: list[str]) -> Finding | None:
+    """A cue that (nearly) always agrees: no drop can be measured, and nothing but the cue need have been learnt."""
+    agree = (codes == expected[y]).astype(float)
+    if len(y) - agree.sum() >= _TOO_FEW or len(np.unique(expected[np.unique(y)])) < 2:
+        return None
+    by_value = np.bincount(codes, minlength=int(codes.max()) + 1) / len(codes)
+    by_chance = float(by_value[expected[y]].mean())
+    low, high = wilson(float(agree.mean()), len(agree))
+    note = "how much more often the cue agrees with the class than by chance; no drop can be measured"
+    figure = Figure(
+        f"drop by {cue.name}", *(float(v) - by_chance for v in (agree.mean(), low, high)), len(agree), note=note
+    )
+    sentence = (
+        f"Nearly all of {len(agree)} items have the usual {cue.name} of their class: whether it is all that was learnt "
+        "cannot be told without items that differ."
+    )
+    p = together(codes, y, expected)
+    return Finding(figure, sentence, p, ids=ids, values=(agree - by_chance).tolist(), mend=_mend(cue))
 
 
 def of_pairs(cue: Cue, told: Asked, seed: int) -> Finding | None:

@@ -17,7 +17,7 @@ from tellapart.core.outcomes import outcomes
 from tellapart.core.parts import part
 from tellapart.core.picture_cues import picture_cues
 from tellapart.core.report import Figure, Report, Table, Text
-from tellapart.parts.audit._cue_groups import Asked, of_classes, of_pairs
+from tellapart.parts.audit._cue_groups import Asked, of_classes, of_pairs, of_words
 
 _FEWEST, _SHOWN, _COLUMNS = 60, 12, 12
 
@@ -37,6 +37,7 @@ def counteranimal(
     seed: int = 0,
     by: str = "label",
     columns: str = "",
+    words: Annotated[int, Field(ge=0, le=100)] = 6,
     chosen: Annotated[float, Field(ge=0.1, le=0.9)] = 0.4,
     k: Annotated[int, Field(ge=1, le=1000)] = 10,
     items: Annotated[int, Field(ge=60, le=100_000)] = 1500,
@@ -48,15 +49,16 @@ def counteranimal(
     collection there is, and chosen and measured on different items:
 
         cues        ground, mean colour, brightness, size, place, shape, texture of what is on the picture (what
-                    differs from its rim or is not transparent), and the columns of at most 20 values.
+                    differs from its rim or is not transparent), the columns of at most 20 values, and the `words` of
+                    captions (or tags) that go most with the class on the share `chosen`, there or missing.
         usual(c)    on the share `chosen` of the items: the value that class c has most beyond its share in all.
         common(c)   the other items of c with the value usual(c); counter(c): those with another value.
         drop        accuracy(common) - accuracy(counter), mean over classes by Mantel and Haenszel's weights.
 
     p is the larger of two: of the cue going with the class as `usual` says (Hoeffding's moments), and of the drop
-    within classes (Mantel and Haenszel's test). What does not go with the class is no shortcut, however hard some of
-    its values are. Without labels (pairs) there are no classes: the value whose items are found least often is chosen,
-    and measured against all others on the rest.
+    within classes (Mantel and Haenszel's test); of a cue from which fewer than five items differ, the first alone. What
+    does not go with the class is no shortcut, however hard some of its values are. Without labels (pairs) there are no
+    classes: the value whose items are found least often is chosen, and measured against all others on the rest.
 
     Use it to learn which cue a classifier or a search goes by. What goes with the class for a good reason (bananas
     are yellow) is reported too: whether a cue may be used is for you to say.
@@ -88,7 +90,7 @@ def counteranimal(
     report = Report("Cues of pictures", facts={"seed": seed, "items": len(rows), "asked": said.asked})
     if len(rows) < _FEWEST:
         return report.add(Text(f"cannot tell: {len(rows)} items were asked about, {_FEWEST} are needed", "verdict"))
-    others = of_columns(collection.take(rows), but=[by])
+    others = of_columns(collection.take(rows), but=[by, "label"])
     others = [c for c in others if c.name in wanted] if wanted else others[:_COLUMNS]
     report.add(Figure("accuracy", float(right.mean()), count=len(rows), note="of the items drawn; no interval"))
     told = Asked(right, rng.random(len(rows)) < chosen, [str(collection.ids[r]) for r in rows])
@@ -96,7 +98,11 @@ def counteranimal(
     if said.truth is not None and said.said is not None:
         names, codes = np.unique([said.truth[i] for i in at] + [said.said[i] for i in at], return_inverse=True)
         told = replace(told, names=[str(n) for n in names], truth=codes[: len(at)], said=codes[len(at) :])
-    for cue in [*picture_cues(vectors["pictures"], rows.tolist()), *others]:
+    for cue in [
+        *picture_cues(vectors["pictures"], rows.tolist()),
+        *others,
+        *of_words(collection.take(rows), told, words),
+    ]:
         found = of_pairs(cue, told, seed) if told.truth is None else of_classes(cue, told, table)
         report.add(*([] if found is None else [found]))
     if not report.findings():

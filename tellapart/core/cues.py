@@ -91,21 +91,21 @@ def of_columns(collection: Collection, *, but: Sequence[str] = ()) -> list[Cue]:
     return [cue for cue in found if cue is not None]
 
 
-def usual(codes: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """[classes] the value of a cue that each class has most beyond its share in all; -1 for a class without any.
+def usual(codes: np.ndarray, y: np.ndarray, classes: int, values: int) -> np.ndarray:
+    """[classes, values] how much larger the share of a value is in a class than in all: above 0 it is usual there.
 
     Args:
-        codes: [n] values, none unknown; y: [n] classes.
+        codes: [n] values, none unknown; y: [n] classes; a class without items has 0 everywhere.
     """
-    table = np.zeros((classes, int(codes.max()) + 1))
+    table = np.zeros((classes, values))
     np.add.at(table, (y, codes), 1)
     count = table.sum(axis=1, keepdims=True)
-    beyond = table / np.maximum(count, 1) - table.sum(axis=0) / max(1, len(y))
-    return np.where(count[:, 0] > 0, beyond.argmax(axis=1), -1)
+    found: np.ndarray = np.where(count > 0, table / np.maximum(count, 1) - table.sum(axis=0) / max(1, len(y)), 0)
+    return found
 
 
-def together(codes: np.ndarray, y: np.ndarray, expected: np.ndarray) -> float:
-    """The chance that a cue agrees as often with `expected` [classes] where it is dealt to the items at random.
+def together(codes: np.ndarray, y: np.ndarray, agrees: np.ndarray) -> float:
+    """The chance that a cue agrees as often, `agrees` [classes, values], where it is dealt to the items at random.
 
     The number that agree is a sum over a permutation, whose mean and variance Hoeffding gave (Annals of Mathematical
     Statistics 1951); the tail is that of the normal distribution with a half taken off.
@@ -113,8 +113,8 @@ def together(codes: np.ndarray, y: np.ndarray, expected: np.ndarray) -> float:
     n = len(y)
     if n < 2:
         return 1.0
-    score = (expected[:, None] == np.arange(int(codes.max()) + 1)).astype(float)
-    by_class = np.bincount(y, minlength=len(expected)) / n
+    score = agrees.astype(float)
+    by_class = np.bincount(y, minlength=len(score)) / n
     by_value = np.bincount(codes, minlength=score.shape[1]) / n
     off = score - (score @ by_value)[:, None] - by_class @ score + by_class @ score @ by_value
     deviation = math.sqrt(n * n / (n - 1) * float(by_class @ (off**2) @ by_value))

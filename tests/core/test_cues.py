@@ -14,11 +14,11 @@ from tellapart.core.picture_cues import COLOURS, colour_name, measures, picture_
 def test_together_is_the_chance_of_dealt_cues() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 150)
-    codes, expected = rng.integers(0, 4, 150), np.array([0, 1, 1])
-    codes[:30] = expected[y[:30]]
-    hits = (codes == expected[y]).sum()
-    dealt = np.array([(rng.permutation(codes) == expected[y]).sum() for _ in range(4000)])
-    assert cues.together(codes, y, expected) == pytest.approx((dealt >= hits).mean(), abs=0.01)
+    codes, agrees = rng.integers(0, 4, 150), rng.random((3, 4)) < 0.4
+    codes[:20] = agrees[y[:20]].argmax(axis=1)
+    hits = agrees[y, codes].sum()
+    dealt = np.array([agrees[y, rng.permutation(codes)].sum() for _ in range(4000)])
+    assert cues.together(codes, y, agrees) == pytest.approx((dealt >= hits).mean(), abs=0.01)
 
 
 def test_agreement_is_no_larger_than_chance_within_classes() -> None:
@@ -40,7 +40,9 @@ def test_agreement_is_no_larger_than_chance_within_classes() -> None:
 def test_usual_is_what_a_class_has_beyond_the_others() -> None:
     codes = np.array([0, 0, 0, 1, 0, 0, 1, 1, 2])
     y = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1])
-    assert cues.usual(codes, y, 3).tolist() == [0, 2, -1]
+    beyond = cues.usual(codes, y, 3, 4)
+    assert beyond[0] == pytest.approx([3 / 4 - 5 / 9, 1 / 4 - 3 / 9, -1 / 9, 0])
+    assert (beyond[1] > 0).tolist() == [False, True, True, False] and not beyond[2].any()
 
 
 def test_columns_of_few_values_are_cues() -> None:

@@ -80,12 +80,11 @@ def check_one(finding, values, kind, right, first):
     usual = {}
     for c in (0, 1):
         mine = [i for i in range(N) if first[i] and kind[i] == c]
-        beyond = {
-            v: sum(values[i] == v for i in mine) / len(mine) - sum(values[first] == v) / sum(first)
-            for v in sorted(set(values))
-        }
-        usual[c] = max(beyond, key=beyond.get)
-        cell = [[right[i] for i in range(N) if not first[i] and kind[i] == c and (values[i] == usual[c]) == how]
+        usual[c] = {
+            v for v in set(values)
+            if sum(values[i] == v for i in mine) / len(mine) > sum(values[first] == v) / sum(first)
+        }  # fmt: skip
+        cell = [[right[i] for i in range(N) if not first[i] and kind[i] == c and (values[i] in usual[c]) == how]
                 for how in (True, False)]  # fmt: skip
         table[c] = cell
     top = base = above = spread = 0.0
@@ -99,7 +98,7 @@ def check_one(finding, values, kind, right, first):
     assert finding.figure.value == pytest.approx(top / base)
     within = tail((above - 0.5) / math.sqrt(spread))
     rest = [i for i in range(N) if not first[i]]
-    score = np.array([[float(usual[kind[i]] == values[j]) for j in rest] for i in rest])
+    score = np.array([[float(values[j] in usual[kind[i]]) for j in rest] for i in rest])
     off = score - score.mean(axis=0) - score.mean(axis=1, keepdims=True) + score.mean()
     z = (np.trace(score) - score.sum() / len(rest) - 0.5) / math.sqrt((off**2).sum() / (len(rest) - 1))
     assert finding.p == pytest.approx(max(within, tail(z)), rel=1e-6)

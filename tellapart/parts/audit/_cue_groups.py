@@ -61,52 +61,52 @@ def of_classes(cue: Cue, told: Asked, table: list[list[Any]]) -> Finding | None:
     a, b = told.first & known, ~told.first & known
     if not a.any() or not b.any():
         return None
-    expected = usual(cue.codes[a], told.truth[a], len(told.names))
+    beyond = usual(cue.codes[a], told.truth[a], len(told.names), len(cue.values))
     codes, y, right = cue.codes[b], told.truth[b], told.right[b]
-    agree = codes == expected[y]
+    agree = beyond[y, codes] > 0
     drop = agreement(right, agree, y)
     if drop is None:
-        return _never_apart(cue, codes, y, expected, [told.ids[r] for r in np.flatnonzero(b)])
+        return _never_apart(cue, codes, y, beyond > 0, [told.ids[r] for r in np.flatnonzero(b)])
     for c in np.unique(y):
         here, there = right[agree & (y == c)], right[~agree & (y == c)]
         if min(len(here), len(there)) >= _OF_A_GROUP:
             shares = float(here.mean()), float(there.mean())
-            table.append([cue.name, told.names[c], cue.values[expected[c]], *shares, shares[0] - shares[1]])
+            table.append([cue.name, told.names[c], cue.values[beyond[c].argmax()], *shares, shares[0] - shares[1]])
     rows = np.flatnonzero(b)
-    misled = [r for r in rows[~agree & (right == 0)] if expected[told.said[r]] == cue.codes[r]]
+    misled = [r for r in rows[~agree & (right == 0)] if beyond[told.said[r], cue.codes[r]] > 0]
     shown = []
     for r in misled[:_SHOWN]:
         as_what, value = told.names[told.said[r]], cue.values[cue.codes[r]]
-        shown.append(Example([told.ids[r]], f"taken for {as_what}, whose {cue.name} is usually {value}"))
+        shown.append(Example([told.ids[r]], f"taken for {as_what}, whose {cue.name} is more often {value}"))
     sentence = (
-        f"Items whose {cue.name} is not the usual one of their class are told right {drop.value:.0%} less often than "
+        f"Items whose {cue.name} is not a usual one of their class are told right {drop.value:.0%} less often than "
         f"others of the class ({drop.inside} items with it, {drop.outside} without)."
     )
     figure = Figure(f"drop by {cue.name}", drop.value, drop.low, drop.high, drop.inside + drop.outside)
-    p = max(drop.p, together(codes, y, expected))
+    p = max(drop.p, together(codes, y, beyond > 0))
     return Finding(
         figure, sentence, p, ids=[told.ids[r] for r in rows], values=drop.parts.tolist(), examples=shown,
         mend=_mend(cue),
     )  # fmt: skip
 
 
-def _never_apart(cue: Cue, codes: np.ndarray, y: np.ndarray, expected: np.ndarray, ids: list[str]) -> Finding | None:
+def _never_apart(cue: Cue, codes: np.ndarray, y: np.ndarray, usually: np.ndarray, ids: list[str]) -> Finding | None:
     """A cue that (nearly) always agrees: no drop can be measured, and nothing but the cue need have been learnt."""
-    agree = (codes == expected[y]).astype(float)
-    if len(y) - agree.sum() >= _TOO_FEW or len(np.unique(expected[np.unique(y)])) < 2:
+    agree = usually[y, codes].astype(float)
+    if len(y) - agree.sum() >= _TOO_FEW or usually[np.unique(y)].all(axis=0).any():
         return None
-    by_value = np.bincount(codes, minlength=int(codes.max()) + 1) / len(codes)
-    by_chance = float(by_value[expected[y]].mean())
+    by_value = np.bincount(codes, minlength=usually.shape[1]) / len(codes)
+    by_chance = float((usually @ by_value)[y].mean())
     low, high = wilson(float(agree.mean()), len(agree))
     note = "how much more often the cue agrees with the class than by chance; no drop can be measured"
     figure = Figure(
         f"drop by {cue.name}", *(float(v) - by_chance for v in (agree.mean(), low, high)), len(agree), note=note
     )
     sentence = (
-        f"Nearly all of {len(agree)} items have the usual {cue.name} of their class: whether it is all that was learnt "
+        f"Nearly all of {len(agree)} items have a usual {cue.name} of their class: whether it is all that was learnt "
         "cannot be told without items that differ."
     )
-    p = together(codes, y, expected)
+    p = together(codes, y, usually)
     return Finding(figure, sentence, p, ids=ids, values=(agree - by_chance).tolist(), mend=_mend(cue))
 
 

@@ -51,8 +51,8 @@ def counteranimal(
         cues        ground, mean colour, brightness, size, place, shape, texture of what is on the picture (what
                     differs from its rim or is not transparent), the columns of at most 20 values, and the `words` of
                     captions (or tags) that go most with the class on the share `chosen`, there or missing.
-        usual(c)    on the share `chosen` of the items: the value that class c has most beyond its share in all.
-        common(c)   the other items of c with the value usual(c); counter(c): those with another value.
+        usual(c)    on the share `chosen` of the items: the values that class c has more often than all items have.
+        common(c)   the other items of c with such a value; counter(c): those with another value.
         drop        accuracy(common) - accuracy(counter), mean over classes by Mantel and Haenszel's weights.
 
     p is the larger of two: of the cue going with the class as `usual` says (Hoeffding's moments), and of the drop

@@ -31,6 +31,7 @@ from tellapart.engine.regions import region_features, with_regions
 from tellapart.engine.several import filled, learns_from_sides, other_features, with_others
 from tellapart.engine.sounds import learns_from_sounds, sound_features, with_sounds
 from tellapart.engine.sparse import with_terms
+from tellapart.engine.subgroups import subgroups
 from tellapart.recipe import Recipe
 
 FeaturesBySide = dict[str, np.ndarray]
@@ -203,6 +204,8 @@ def train_data(collection: Collection, vectors: FeaturesBySide, recipe: Recipe) 
         data.extra["place_vectors"] = places
     if "scores" in wanted:
         data.extra["score"] = _scores(collection)
+    if "subgroups" in wanted:
+        data.extra["subgroup"] = subgroups(collection, recipe.strategy)
     if learns_from_sides(recipe, collection):
         check_together(collection, recipe)
         data = with_others(data, collection, vectors, sides)

@@ -18,7 +18,7 @@ from tellapart.core.phrases import Phrases, phrases_of
 from tellapart.core.report import Example, Figure, Finding, Report, Table, Text
 from tellapart.parts.audit._two_sets import apart, auroc, two_sets
 
-_TEXTS, _NEEDED, _PROPOSED, _SHOWN = ("text", "caption", "positive", "anchor"), 30, 20, 12
+_TEXTS, _NEEDED, _PROPOSED, _SHOWN = ("text", "caption", "positive", "anchor"), 20, 20, 12
 _SPACES = ("image", "text")
 
 

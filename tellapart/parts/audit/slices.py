@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tellapart.core.features import matrix
 from tellapart.core.outcomes import Outcomes, outcomes
 from tellapart.core.parts import part
 from tellapart.core.report import Example, Figure, Finding, Report, Table, Text
+from tellapart.parts.audit._group_mend import group_mend
 from tellapart.parts.audit._slices import Slice, disparities, sliced
 
 _SHOWN, _NEEDED = 12, 60
@@ -60,8 +62,7 @@ def slices(
     items by chance do not stand above many, with p corrected for all (Holm).
 
     Use it to learn whom a classifier or a search fails. Columns are taken that have few values with ten items or more:
-    no ids, texts, or what a reader gave a meaning. That a slice fares worse does not say why (`counteranimal` looks for
-    cues, `set-differences` for words).
+    no ids, texts, or what a reader gave a meaning. Why a slice fares worse, `set-differences` may say in words.
 
     Relations: `core.outcomes` says what is right: labels told by a ridge regression on the other folds, or own
     documents found; `predicted` takes what any other model said. Detection (recall over overlaps) is left out.
@@ -100,9 +101,10 @@ def slices(
     if not single and not double:
         return report.add(Text(f"cannot tell: no column has a value with {least} items and as many others", "verdict"))
     ids = [str(collection.ids[r]) for r in rows]
-    every = [*single, *double]
-    chosen, left = every[:most], every[most:]
-    report.add(*(_finding(s, 1, ids, right, truth) for s in chosen))
+    chosen, left = (every := [*single, *double])[:most], every[most:]
+    for s in chosen:
+        mend = "" if "&" in s.name or predicted else group_mend(collection, by, "column", s.name.partition("=")[0])
+        report.add(replace(_finding(s, 1, ids, right, truth), mend=mend))
     if left:
         report.add(_finding(min(left, key=lambda s: s.p), len(left), ids, right, truth))
     corrected = holm([s.p for s in every])

@@ -1,6 +1,6 @@
 """Biases put into the default collection, and where an audit ranks them among all that it looks for.
 
-    python benchmarks/planted_biases.py [--strengths 0.6 0.7 0.8 0.9 1.0] [--clean 20] [--items 600] [--seeds 1]
+    python benchmarks/planted_biases.py [--strengths 0.6 0.7 0.8 0.9 1.0] [--clean 20] [--items 900] [--seeds 1]
 
 Drawings of openmoji, a label by the toss of a coin, and one cue that agrees with the label in such a share: the colour
 of the drawing, its ground, its size, a mark that a word of the caption names, a mark that the column `source` names. In
@@ -58,7 +58,7 @@ def main() -> None:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("--strengths", type=float, nargs="+", default=[0.6, 0.7, 0.8, 0.9, 1.0])
     given.add_argument("--clean", type=int, default=20)
-    given.add_argument("--items", type=int, default=600)
+    given.add_argument("--items", type=int, default=900)
     given.add_argument("--seeds", type=int, default=1)
     given = given.parse_args()
     rows, called, seconds, parts = [], [], [], []

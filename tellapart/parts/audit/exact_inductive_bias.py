@@ -98,12 +98,12 @@ def _figures(name: str, loss: np.ndarray, target: float) -> list[Figure]:
 
 
 def _cross(x: np.ndarray, z: np.ndarray, kernel: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kernel matrices [n, n] of training items, [m, n] of test items with them, [m, m] of test items."""
+    """Kernel matrices of training items [n, n], of test items with them [m, n], and of test items [m, m]."""
     inner = x @ x.T, z @ x.T, z @ z.T
     if kernel == "linear":
         return inner[0] + 1, inner[1] + 1, inner[2] + 1
     width = max(float(np.median((2 - 2 * inner[0])[np.triu_indices(len(x), 1)])), 1e-12)
-    return tuple(np.exp(-np.maximum(2 - 2 * s, 0) / (2 * width)) for s in inner)  # type: ignore[return-value]
+    return tuple(np.exp(-np.maximum(2 - 2 * s, 0) / (2 * width)) for s in inner)
 
 
 def _losses(
@@ -143,8 +143,7 @@ def _nats(shape: tuple[float, float, float], target: float) -> float:
         if (exact := float(ncx2.logcdf(target, df, off, scale=scale))) > -600:
             return -exact
     h = 1 - 2 * (df + off) * (df + 3 * off) / (3 * (df + 2 * off) ** 2)
-    p = (df + 2 * off) / (df + off) ** 2
-    m = (h - 1) * (1 - 3 * h)
+    p, m = (df + 2 * off) / (df + off) ** 2, (h - 1) * (1 - 3 * h)
     z = ((target / scale / (df + off)) ** h - (1 + h * p * (h - 1 - 0.5 * (2 - h) * m * p))) / (
         h * np.sqrt(2 * p) * (1 + 0.5 * m * p)
     )

@@ -6,7 +6,8 @@ feature blocks), `select` (`select(x, n, rng=)`), `stream` (`observe`), `names` 
 texts in place of labels, and `names=`, vectors of class names; `named(names)` asks for others, and `unknown(x)` decides
 without a threshold), `sources` (texts of a pool are marked in y with the name of their source, the target's with True,
 and `select` is told the sources: `sources=`);
-`positions` (items are maps of vectors, [n, h, w, d]; `maps(x)` says where).
+`positions` (items are maps of vectors, [n, h, w, d]; `maps(x)` says where);
+`grades` (fitted on a number for each item, in y; higher = better, as these say).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tellapart.contract._positions import with_positions
 from tellapart.contract.classify import Build, Check, must_refuse, planted
 from tellapart.core.parts import Card
 
+NEED_Y = {"labels", "target", "names", "grades"}
 WORDS = {
     1: ["boat", "sail", "harbour", "tide", "anchor", "wave", "deck", "mast", "rope", "keel"],
     0: ["bread", "oven", "flour", "salt", "knead", "crust", "yeast", "butter", "sugar", "dough"],
@@ -35,6 +37,11 @@ def planted_texts(seed: int, each: int = 30) -> tuple[list[str], np.ndarray]:
     marks = rng.permutation(np.repeat([True, False], each))
     texts = [" ".join(rng.choice(WORDS[int(m)] + shared, size=rng.integers(8, 16))) for m in marks]
     return texts, marks
+
+
+def graded(x: np.ndarray) -> np.ndarray:
+    """Grades that rise along one direction of planted vectors."""
+    return np.asarray(x @ np.array([0, 1, 2, 0.5, 0, 0, 0, 0]), np.float64)
 
 
 def planted_sources(seed: int) -> tuple[list[str], np.ndarray]:
@@ -58,6 +65,8 @@ class Checks:
         if self.texts:
             return planted_sources(seed) if self.sources else planted_texts(seed)
         x, y = planted(seed)
+        if "grades" in self.card.traits:
+            return x, graded(x)
         return (x, y == "class 0") if "target" in self.card.traits else (x, y)
 
     def held(self, seed: int) -> tuple[Any, np.ndarray, dict[str, Any]]:
@@ -96,6 +105,13 @@ class Checks:
         score = part.score(x)
         above = (score[y][:, None] > score[~y][None]).mean()
         assert above >= 0.95, f"target items score above others in only {above:.2f} of the pairs"
+
+    def check_higher_is_better(self, build: Build) -> None:
+        """Held-out items of a higher grade score above those of a lower one."""
+        part = build().fit(*self.data(2))
+        x, y = self.data(3)
+        above, apart = part.score(x)[:, None] > part.score(x), y[:, None] > y + y.std() / 2
+        assert above[apart].mean() >= 0.9, f"better items score above others in only {above[apart].mean():.2f}"
 
     def check_no_batch_mates(self, build: Build) -> None:
         """An item's score does not depend on the batch, nor on how it is cut, nor on what was scored before."""
@@ -158,6 +174,10 @@ class Checks:
         if {"labels", "names"} & set(self.card.traits):
             refused["fewer labels than items"] = lambda: build().fit(x, y[:-1])
             refused["one class"] = lambda: build().fit(x, np.repeat("a", len(x)))
+        if "grades" in self.card.traits:
+            refused["fewer grades than items"] = lambda: build().fit(x, y[:-1])
+            refused["words for grades"] = lambda: build().fit(x, np.repeat("good", len(x)))
+            refused["grades all alike"] = lambda: build().fit(x, np.ones(len(x)))
         for what, call in refused.items():
             must_refuse(what, call)
 
@@ -251,14 +271,15 @@ def check_names(build: Build) -> None:
 def checks(card: Card) -> list[Check]:
     """The checks that apply to a part, by its traits."""
     bound, traits = Checks(card), set(card.traits)
-    found = [
+    found: list[Check] = [
         bound.check_shape, bound.check_no_batch_mates, bound.check_refit_forgets, bound.check_input_unchanged,
         bound.check_bad_input,
-        bound.check_labels_needed if traits & {"labels", "target", "names"} else bound.check_labels_not_needed,
+        bound.check_labels_needed if traits & NEED_Y else bound.check_labels_not_needed,
     ]  # fmt: skip
     for trait, check in (
         ("unknown", bound.check_higher_is_more_unknown),
         ("target", bound.check_higher_is_more_target),
+        ("grades", bound.check_higher_is_better),
         ("classes", bound.check_class_added),
         ("layers", bound.check_layers),
         ("select", bound.check_select),

@@ -12,9 +12,10 @@ from tellapart.parts.score.dsir import Dsir
 from tellapart.parts.score.knn import Knn
 from tellapart.parts.score.l1_a_mtrl import L1AMtrl
 from tellapart.parts.score.mahalanobis_ood import MahalanobisOod
+from tellapart.parts.score.q_eval import QEval
 
-NAMES = ("knn", "mahalanobis-ood", "dsir", "l1-a-mtrl", "clipn")
-KNN, MAHALANOBIS, DSIR, SOURCES, CLIPN = (card_of("score", n) for n in NAMES)
+NAMES = ("knn", "mahalanobis-ood", "dsir", "l1-a-mtrl", "clipn", "q-eval")
+KNN, MAHALANOBIS, DSIR, SOURCES, CLIPN, GRADES = (card_of("score", n) for n in NAMES)
 
 
 class Doubles(Knn):
@@ -121,6 +122,16 @@ class KeepsItsNames(Clipn):
         return self if hasattr(self, "no_") else super().named(names)
 
 
+class WorstFirst(QEval):
+    def score(self, x):
+        return 1 - super().score(x)
+
+
+class TakesOneGrade(QEval):
+    def fit(self, x, y=None):
+        return self if y is not None and len(set(map(str, y))) == 1 else super().fit(x, y)
+
+
 WRONG = [
     (KNN, "check_shape", Doubles),
     (KNN, "check_shape", OneForAll),
@@ -140,6 +151,8 @@ WRONG = [
     (DSIR, "check_observe_is_fit", ForgetsInObserving),
     (SOURCES, "check_select", IgnoresSources),
     (SOURCES, "check_bad_input", TakesOneSource),
+    (GRADES, "check_higher_is_better", WorstFirst),
+    (GRADES, "check_bad_input", TakesOneGrade),
     (CLIPN, "check_names", KnowsEverything),
     (CLIPN, "check_names", KeepsItsNames),
 ]
@@ -157,5 +170,7 @@ def test_a_wrong_part_fails(card, name, wrong):
 
 
 def test_every_check_has_a_wrong_part():
-    all_checks = {c.__name__ for card in (KNN, MAHALANOBIS, DSIR, SOURCES, CLIPN) for c in contract.checks(card)}
+    all_checks = {
+        c.__name__ for card in (KNN, MAHALANOBIS, DSIR, SOURCES, CLIPN, GRADES) for c in contract.checks(card)
+    }
     assert all_checks == {name for _, name, _ in WRONG}

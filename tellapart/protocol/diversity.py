@@ -10,10 +10,11 @@ below its 20% quantile. Variant: the part. Figures, over 30 generators a seed:
 
 - `correlation with the true entropy` of the mix that was drawn.
 - `defaults found`: the share of generators with a default that are called found (the part: p below 0.05 over all, Holm;
-  the baseline: by its quantile), and `called default`, the share of the others.
+  the baseline: by its quantile, which knows how many
+  there are), and `called default`, the share of the others.
 
 Options (`[options]` of the spec):
-    generators: how many (30); items: of each (60).
+    generators: how many (30); items: of each (200).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def judged(
     part: str, x: np.ndarray, values: np.ndarray, options: dict[str, Any], rng: np.random.Generator, seed: int
 ) -> Figures:
     """The figures of one attribute."""
-    kinds, count, size = int(values.max()) + 1, options.get("generators", 30), options.get("items", 60)
+    kinds, count, size = int(values.max()) + 1, options.get("generators", 30), options.get("items", 200)
     order = rng.permutation(len(x))
     known, pool = order[: len(x) // 3], order[len(x) // 3 :]
     mixes = [_mix(number, kinds, rng) for number in range(count)]
@@ -94,8 +95,7 @@ def _mix(number: int, kinds: int, rng: np.random.Generator) -> np.ndarray:
         mix[rng.integers(kinds)] = DEFAULT
         return mix
     mix = rng.dirichlet(np.full(kinds, (0.5, 1.0, 3.0, 10.0)[number % 4]))
-    mix = np.minimum(mix, 0.7)
-    return np.asarray(mix / mix.sum())
+    return np.asarray(0.5 * mix + 0.5 / kinds)
 
 
 def _drawn(mix: np.ndarray, pool: np.ndarray, values: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from tellapart.core.collection import Collection, Side, Sides
+from tellapart.core.composing import Composer
 from tellapart.core.errors import DataError, TellapartError
 from tellapart.core.parts import Card, cards, make, parse_spec
 from tellapart.core.progress import Stages
+from tellapart.engine.together import composer_of
 from tellapart.runs import Over, Run
 
 PIXELS, LARGEST = 48, 448
 ARRAYS = ("query", "document", "q", "k", "image", "text", "other", "pixels")
-OTHERS = ("encoder", "pictures", "image-encoder", "text-encoder")
+OTHERS = ("encoder", "pictures", "image-encoder", "text-encoder", "composer")
 COLUMNS = {"labels": "label", "captions": "text"}
 
 
@@ -52,6 +54,8 @@ class Audited(Mapping[str, Any]):
             return {self.sides.query.modality, self.sides.document.modality} == {"text"}
         if name in ("pixels", "pictures", "image-encoder"):
             return "image" in self.side_of
+        if name == "composer":
+            return self._composer is not None
         return name in self.side_of or (name == "text-encoder" and "text" in self.side_of)
 
     def __getitem__(self, name: str) -> Any:
@@ -68,6 +72,7 @@ class Audited(Mapping[str, Any]):
             "pixels": lambda: self._pixels,
             "image-encoder": lambda: self._encoder("image"),
             "text-encoder": lambda: self._encoder("text"),
+            "composer": lambda: self._composer,
         }
         return made[name]() if name in made else self.over.vectors[self.side_of[name]]
 
@@ -95,6 +100,13 @@ class Audited(Mapping[str, Any]):
         from tellapart.engine.reading import Tower
 
         return Tower(self.over.model, self.side_of[modality], modality)
+
+    @cached_property
+    def _composer(self) -> Composer | None:
+        if not isinstance(self.over, Run) or set(self.side_of) != {"text", "image"}:
+            return None
+        found = composer_of(self.over.folder)
+        return None if found is None or found.of_features else found
 
     @cached_property
     def _pictures(self) -> Pictures:

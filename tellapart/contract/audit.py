@@ -14,6 +14,8 @@ What is no array, and what else a trait asks for:
 - `pictures` are the items' pictures, opened one by one: `pictures[row]` is an RGB image, at most 448 pixels a side.
 - `image-encoder` and `text-encoder` are functions of a list of pictures or texts that the part makes, to [n, d] in the
   space of `image` and `text`; of an item's own picture it gives the row of `image` (up to rounding).
+- `composer(reference, words)` joins [n, d] vectors of pictures and of words into ones to search with, where a run has
+  learnt that; no trait asks for it.
 - `labels`: the collection has a column `label` with two values or more; `captions`: a column `text`.
 - `asks`: the part needs something of its user beyond model and collection, and is run where it is named; so is one of
   the trait `long`, which takes minutes.

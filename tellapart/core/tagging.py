@@ -52,6 +52,11 @@ def kinds(words: list[str]) -> list[str]:
     for place, (word, after) in enumerate(itertools.pairwise(lower)):
         if word in ("left", "right", "front", "top") and after == "of":
             found[place] = "preposition"
+    for place, word in enumerate(lower):
+        before, after = (found[at] if 0 <= at < len(found) else "" for at in (place - 1, place + 1))
+        led = before == "adjective" or (place > 0 and lower[place - 1] in ("a", "an", "the"))
+        if found[place] == "adjective" and word not in COLOURS and led and after not in ("adjective", "noun"):
+            found[place] = "noun"  # "a red square", "on the left"
     return found
 
 

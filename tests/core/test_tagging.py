@@ -23,7 +23,8 @@ from tellapart.core.tagging import (
     ("smiling face with heart-eyes", "adjective noun preposition noun"),
     ("the dog slowly chases 2 famous cats", "small noun adverb verb number adjective noun"),
     ("call centre", "noun noun"),
-    ("music festival on the left", "noun noun preposition small adjective"),
+    ("music festival on the left", "noun noun preposition small noun"),
+    ("a red square beside a sticky light", "small adjective noun preposition small adjective noun"),
 ])  # fmt: skip
 def test_kinds_of_words(text, expected):
     assert " ".join(kinds(words_of(text))) == expected

@@ -30,6 +30,7 @@ LABELLED = Collection.of({"id": ["a", "b"], "image": ["a.png", "b.png"], "label"
         ),
         (WORDS, PLAIN.but(augment="flip-crop"), "alters images, and there are none"),
         (LABELLED, PLAIN.but(augment="mask-words"), "alters texts, and there are none"),
+        (PICTURES, PLAIN.but(augment="swap-words"), "would learn as right ones: use strategy=negclip"),
         (LABELLED, PLAIN.but(strategy="meow"), "give a graph whose nodes have labels"),
         (LABELLED, PLAIN.but(augment="m2-mix"), "mixes the two halves of a pair"),
         (PICTURES, Recipe(tune="none"), "compares the vectors of one encoder"),

@@ -52,7 +52,7 @@ def exact_inductive_bias(
     family. It is fitted by its mean and variance, its non-centrality by likelihood; the paper maximises all three. The
     tail is a guess from a hundred losses, so far from them the figure is one of size only.
 
-    Use it to see whether a task is beyond a plain learner on these features with so many labels.
+    Use it near losses that are reached (see `loss`): far below, it says how tightly hypotheses lie together.
 
     Args:
         vectors: `document` [n, d], and `k` [n, e] if there are trained ones. by: the column of labels.

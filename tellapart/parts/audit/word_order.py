@@ -56,6 +56,9 @@ def word_order(
     When to use: captions in which it matters who does what to whom, or which of two things is red. Where no two
     captions have the same words, a model that fails here may search as well as ever: `shuffled-words` says so of texts.
 
+    In our record what it says from captions alone is within 4 points of how often known wrong captions are told, from
+    which R@1 is 30 points away; a model whose captions are sums of words gets 1/2.
+
     Relations: `negclip` with `swap-words` trains against it; `degla` with wrong captions that are given.
 
     Args:

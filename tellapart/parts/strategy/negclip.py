@@ -52,6 +52,9 @@ class Negclip(nn.Module):
     When to use: pictures with captions in which the order of words matters. Needs something that makes the wrong
     captions: `augment=swap-words`. Costs about three times the texts of `two-tower`, and twice the pictures.
 
+    In our record captions with colours or shapes exchanged are told better by 2 to 4 points, and R@1 rises. Of names
+    of drawings, hundreds that were seen a few times each, R@1 rises too, but exchanged ones are told by nobody.
+
     Raises `PartError` where nothing makes wrong captions, for one column, with `both_ways=false` and with guides.
 
     Relations: `degla` takes wrong captions that are given, and holds the model to what it was; with its weights at 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import time
@@ -19,7 +20,7 @@ from tellapart.core.errors import DataError
 from tellapart.core.needs import installed
 from tellapart.core.parts import card_of, cards, make, parse_spec
 from tellapart.core.progress import Silence, Stages
-from tellapart.core.report import Figure, Finding, Report, Table, Text
+from tellapart.core.report import Example, Figure, Finding, Report, Table, Text
 from tellapart.engine import intervals
 from tellapart.gates import Gate, read_gate
 from tellapart.runs import LATEST, Run
@@ -27,6 +28,7 @@ from tellapart.runs import LATEST, Run
 CLEAR = 0.05
 NAMED_ONLY = ("asks", "long")
 MISSED = "What could not be asked"
+ROWS, SIDE_BY_SIDE = 20, 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def examined(
     order = sorted(found, key=lambda name: (found[name].p, -abs(found[name].figure.value)))
     clear = [name for name in order if corrected[name] < CLEAR]
     report.add(*_verdict(len(found), clear, answers))
-    report.add(*(_mended(found[name], model, held) for name in clear))
+    source = str(data) if data is not None else _source_of(held.over.folder) if isinstance(held.over, Run) else ""
+    report.add(*(_shown(found[name], str(model), source, held) for name in clear))
     compared: dict[str, _Compared] = {}
     if against:
         theirs = _asked(_other(against, held, stages), parts, seed, stages)
@@ -136,8 +139,15 @@ def examined(
 def summary(report: Report) -> Report:
     """What of a whole audit belongs on a terminal: all before the first part's own blocks, and what was not asked."""
     ends = [place for place, b in enumerate(report.blocks) if isinstance(b, Text) and b.kind == "heading"]
-    last = [b for b in report.blocks[-1:] if isinstance(b, Table) and b.title == MISSED]
-    return Report(report.title, [*report.blocks[: ends[0]], *last] if ends else report.blocks, report.facts)
+    first = report.blocks[: ends[0]] if ends else report.blocks
+    last = [b for b in report.blocks[-1:] if ends and isinstance(b, Table) and b.title == MISSED]
+    return Report(report.title, [*(_cut(b) if isinstance(b, Table) else b for b in first), *last], report.facts)
+
+
+def _cut(table: Table) -> Table:
+    more = len(table.rows) - ROWS
+    note = f"{table.note}; {more} more on the page" if more > 0 else table.note
+    return replace(table, rows=table.rows[:ROWS], note=note)
 
 
 def _asked(held: Audited, parts: Sequence[str], seed: int, stages: Stages) -> list[Answer]:
@@ -175,23 +185,38 @@ def _verdict(asked: int, clear: list[str], answers: list[Answer]) -> list[Text]:
     return [Text(f"{said}{more}, at {CLEAR:.0%} for all of them together.", "verdict")]
 
 
-def _mended(finding: Finding, model: str | Path, held: Audited) -> Finding:
-    """The finding with its command filled in; without one where the command would need a run and there is none."""
-    source: str = str(model)
-    if isinstance(held.over, Run):
-        source = _source_of(held.over)
-    if not finding.mend or ("{model}" in finding.mend and not isinstance(held.over, Run)):
-        return replace(finding, mend="")
-    return replace(finding, mend=finding.mend.format(model=shlex.quote(str(model)), data=shlex.quote(source)))
+def _shown(finding: Finding, model: str, source: str, held: Audited) -> Finding:
+    """The finding with words for its items, and its command with paths; none that needs a run where there is none."""
+    mend = "" if "{model}" in finding.mend and not isinstance(held.over, Run) else finding.mend
+    mend = mend.format(model=shlex.quote(model), data=shlex.quote(source))
+    return replace(finding, examples=_together(finding.examples, held.collection), mend=mend)
 
 
-def _source_of(run: Run) -> str:
-    import json
+def _together(examples: Sequence[Example], collection: Collection) -> list[Example]:
+    """The examples with words for their ids; items that are shown one by one for one reason stand side by side."""
+    alone: dict[str, list[Example]] = {}
+    for e in examples:
+        alone.setdefault(e.why if len(e.ids) == 1 else f"{e.why} {e.ids}", []).append(e)
+    found = []
+    for same in alone.values():
+        ids = [id_ for e in same for id_ in e.ids][:SIDE_BY_SIDE]
+        scores = [score for e in same for score in e.scores][:SIDE_BY_SIDE]
+        names = [name for e in same for name in e.names][:SIDE_BY_SIDE] or [_words(collection, id_) for id_ in ids]
+        found.append(Example(ids, same[0].why, scores if len(scores) == len(ids) else (), names))
+    return found
 
+
+def _words(collection: Collection, id_: str) -> str:
+    item = collection.item(id_)
+    return next((item[c] for c in ("text", "anchor", "label") if isinstance(item.get(c), str)), id_)
+
+
+def _source_of(folder: Path) -> str:
+    """What a run was made of, as its manifest says; else the collection that it has kept."""
     try:
-        return str(json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))["source"])
-    except (OSError, ValueError, KeyError):
-        return str(run.folder / "collection")
+        return str(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return str(folder / "collection")
 
 
 def _rest(answer: Answer, *, alone: bool) -> list[Any]:

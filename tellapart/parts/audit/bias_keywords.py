@@ -29,7 +29,7 @@ _TEXTS, _NEEDED, _SHOWN, _KEPT = ("caption", "text", "positive", "anchor"), 60, 
     "(arXiv 2406.02889)",
     place="audit",
     system="bias-keywords",
-    traits=("document", "labels"),
+    traits=("document",),
     aliases=("keyword-bias",),
 )
 def bias_keywords(

@@ -191,7 +191,7 @@ def entities(spec: dict[str, Any], data: str, seed: int) -> Figures:
     z, of, what = unit_rows(np.concatenate(u)), np.array(codes), np.array(kind)
     w, known, made = flat(np.concatenate(v)), np.flatnonzero(what == "reference"), np.flatnonzero(what != "reference")
     mean, _ = fidelity(z, made, known, of, len(chosen))
-    scores = {"mean": mean, "nearest": nearest_of(z, made, known, of), "pixels": nearest_of(w, made, known, of)}
+    scores = {"mean": mean, "nearest": nearest_of(z, made, known, of)[0], "pixels": nearest_of(w, made, known, of)[0]}
     asked = what[made]
 
     def area(score: str, found: str, left: str) -> float:

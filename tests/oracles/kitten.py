@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -65,17 +66,29 @@ def check(build, options):
     right = {i: max(range(8), key=lambda e, i=i: mean_to(i, e)) == rows[i][0] for i in made + known}
     among = sorted(copy(r) for r in known)
     limit = among[math.ceil((1 - options.get("tail", 0.05)) * (len(among) - 1))] + 1e-6
-    copied = [copy(i) > limit for i in made]
+    copied = []
+    for i in made:
+        mates = [r for r in known if rows[r][0] == rows[i][0]]
+        left = [max(cosine(v[i], v[r]) for r in mates if r != out) > limit for out in mates]
+        copied.append(sum(left) / len(left))
     assert abs(report.figure("fidelity").value - sum(own) / len(own)) < 1e-6
     assert abs(report.figure("right entity").value - sum(right[i] for i in made) / len(made)) < 1e-9
     assert abs(report.figure("copies").value - sum(copied) / len(copied)) < 1e-9
     gap = sum(not right[i] for i in made) / len(made) - sum(not right[r] for r in known) / len(known)
     assert abs(report.figure("wrong entity, beyond references").value - gap) < 1e-9
-    chance, n, k = (1 + sum(c > limit for c in among)) / (1 + len(among)), len(made), sum(copied)
-    tail = sum(math.comb(n, j) * chance**j * (1 - chance) ** (n - j) for j in range(k, n + 1))
+    beyond = []
+    for e in range(8):
+        mates, signs = [r for r in known if rows[r][0] == e], []
+        for i in (i for i in made if rows[i][0] == e):
+            for s in mates:
+                mine = max(cosine(v[i], v[r]) for r in mates if r != s)
+                signs.append(np.sign(mine - copy(s)) if abs(mine - copy(s)) > 1e-6 else 0)
+        beyond.append(sum(signs) / len(signs))
+    sums = [sum(s * b for s, b in zip(signs, beyond, strict=True)) for signs in itertools.product((1, -1), repeat=8)]
+    tail = sum(s >= sum(beyond) - 1e-9 for s in sums) / len(sums)
     copies, wrong = report.findings()
     assert abs(copies.p - tail) < 1e-9
-    assert copies.p < 1e-3
+    assert copies.p < 0.05
     assert wrong.p < 1e-3
     if "judge" in options:
         assert abs(report.figure("the judge's yes").value - 0.75) < 1e-9

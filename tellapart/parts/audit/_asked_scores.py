@@ -14,7 +14,7 @@ from tellapart.core.features import unit_rows
 from tellapart.core.leaderboard import kendall
 from tellapart.core.report import Figure, Finding, Table
 
-FEWEST, DRAWS = 30, 4000
+FEWEST, FEW, DRAWS = 30, 12, 4000
 
 
 def mean_of(name: str, values: np.ndarray, groups: np.ndarray, seed: int, least: float = 0.0) -> Figure:
@@ -31,13 +31,21 @@ def skill_of(skill: str, inside: np.ndarray, soft: np.ndarray, place: np.ndarray
         return None
     means = [np.bincount(place[m], soft[m], len(place))[both] / np.bincount(place[m], minlength=len(place))[both]
              for m in (~inside, inside)]  # fmt: skip
-    d, rng, reached = means[0] - means[1], np.random.default_rng(seed), 1
-    for _ in range(DRAWS // 100):
-        reached += int(((rng.integers(0, 2, (100, len(d))) * 2 - 1) @ d >= d.sum() - 1e-9).sum())
+    d = means[0] - means[1]
     ends = redraw.interval(redraw.mean(d), np.arange(len(d)), seed=seed, ends=(-1.0, 1.0))
     figure = Figure(f"skill {skill}", float(d.mean()), *ends, count=len(d), note="" if ends[0] is not None else "few")
     said = f"what captions say of {skill} scores {d.mean():.2f} lower than what else the same captions say"
-    return Finding(figure, said, reached / (DRAWS + 1))
+    return Finding(figure, said, sign_chance(d, seed))
+
+
+def sign_chance(d: np.ndarray, seed: int) -> float:
+    """The chance of so great a sum where every sign is as likely; all signs for 12 numbers or fewer, else 4,000."""
+    if len(d) <= FEW:
+        signs = (np.arange(2 ** len(d))[:, None] >> np.arange(len(d)) & 1) * 2 - 1
+        return float((signs @ d >= d.sum() - 1e-9).mean())
+    rng = np.random.default_rng(seed)
+    signs = rng.integers(0, 2, (DRAWS, len(d)), dtype=np.int8) * 2 - 1
+    return (1 + int((signs @ d >= d.sum() - 1e-9).sum())) / (DRAWS + 1)
 
 
 def ratings_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,26 +31,30 @@ def fidelity(
     return mean[own], (mean[own] >= mean.max(axis=1) - 1e-9).astype(float)
 
 
-def nearest_of(v: np.ndarray, rows: np.ndarray, known: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """[n] greatest cosine with a reference of the own entity other than the item itself."""
-    out = np.empty(len(rows))
+def nearest_of(v: np.ndarray, rows: np.ndarray, known: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[n] greatest and [n] second greatest cosine with references of the own entity other than the item itself."""
+    out = np.full((2, len(rows)), -np.inf)
     for place, row in enumerate(rows):
-        mates = known[(codes[known] == codes[row]) & (known != row)]
-        out[place] = (v[mates] @ v[row]).max()
-    return out
+        near = np.sort(v[known[(codes[known] == codes[row]) & (known != row)]] @ v[row])[::-1][:2]
+        out[: len(near), place] = near
+    return out[0], out[1]
+
+
+def nearer(v: np.ndarray, made: np.ndarray, known: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """[entities] how much more often a picture than a reference is the nearer of the two to the other references."""
+    out = []
+    for e in np.unique(codes[made]):
+        g, r = made[codes[made] == e], known[codes[known] == e]
+        among, s = v[r] @ v[r].T, v[g] @ v[r].T
+        np.fill_diagonal(among, -np.inf)
+        more = [np.delete(s, j, axis=1).max(axis=1) - among[j].max() for j in range(len(r))]
+        out.append(float(np.mean([np.sign(np.where(np.abs(d) < 1e-6, 0.0, d)) for d in more])))
+    return np.array(out)
 
 
 def flat(pixels: Any) -> np.ndarray:
     x = np.asarray(pixels, np.float32).reshape(len(pixels), -1)
     return unit_rows(x - x.mean(axis=0))
-
-
-def binomial_tail(hits: int, count: int, chance: float) -> float:
-    """The chance of so many hits or more."""
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
-    k = np.arange(hits, count + 1)
-    terms = logs[count] - logs[k] - logs[count - k] + k * math.log(chance) + (count - k) * math.log1p(-chance)
-    return min(1.0, float(np.exp(terms).sum())) if chance < 1 else 1.0
 
 
 def judged(

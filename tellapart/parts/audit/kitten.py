@@ -14,8 +14,8 @@ from tellapart.core.errors import DataError
 from tellapart.core.features import matrix, unit_rows
 from tellapart.core.parts import part
 from tellapart.core.report import Example, Figure, Finding, Report, Table, Text
-from tellapart.parts.audit._asked_scores import FEWEST, mean_of
-from tellapart.parts.audit._fidelity import binomial_tail, fidelity, flat, judged, nearest_of
+from tellapart.parts.audit._asked_scores import FEWEST, mean_of, sign_chance
+from tellapart.parts.audit._fidelity import fidelity, flat, judged, nearer, nearest_of
 
 _SHOWN = 12
 
@@ -43,11 +43,13 @@ def kitten(
     Formula, for a picture i of entity e with references R(e), u unit vectors of `image`, v unit vectors of `pixels`
     about the mean picture (of `image` where there are none):
         fidelity(i) = mean over r in R(e) of u_i . u_r;   right(i): it is greater than for every other entity;
-        copy(i) = max over r in R(e) of v_i . v_r;        copied(i): copy(i) > the 1 - `tail` quantile of copy(r) of the
-                  references r themselves, each among the others of its entity.
-    Fidelity and copying are two figures: a copy is as faithful as can be. p of the copies is the chance of so many
-    where a picture copies as often as a reference does by chance; p of what is not right compares with references, each
-    judged by the others (Fisher's exact test).
+        copy(i) = max over r in R(e) of v_i . v_r;
+        copied(i) = mean over s in R(e) of [max over R(e) without s > limit];
+        limit = the 1 - `tail` quantile of copy(r) of the references r, each among the others of its entity.
+    So pictures and references are compared with as many references. Fidelity and copying are two figures: a copy is as
+    faithful as can be. p of the copies: of each entity, how much more often a picture than a reference s is the nearer
+    of both to the other references, and its sign dealt at random (five entities are needed to find any). p of what is
+    not right compares with references, each judged by the others (Fisher's exact test).
 
     With a `judge` that sees, it is shown a reference and the picture: "Do both pictures show the same ENTITY?", and the
     share of its yes is a figure. Where `text` vectors of prompts are there, so is their mean cosine (following).
@@ -79,8 +81,8 @@ def kitten(
     codes, names = collection.codes(entity)
     is_reference = _references(collection, reference) & (codes >= 0)
     counted = np.bincount(codes[is_reference], minlength=len(names))
-    made = np.flatnonzero(~is_reference & (codes >= 0) & np.append(counted > 0, False)[codes])
-    report = Report("Fidelity to references", facts={"seed": seed, "entities": int((counted > 0).sum())})
+    made = np.flatnonzero(~is_reference & (codes >= 0) & np.append(counted > 1, False)[codes])
+    report = Report("Fidelity to references", facts={"seed": seed, "entities": int((counted > 1).sum())})
     if len(made) > items:
         made = np.sort(np.random.default_rng(seed).choice(made, items, replace=False))
     pairs = np.flatnonzero(is_reference & np.append(counted > 1, False)[codes])
@@ -92,7 +94,7 @@ def kitten(
     known = np.flatnonzero(is_reference)
     own, right = fidelity(u, made, known, codes, len(names))
     _, right_known = fidelity(u, pairs, known, codes, len(names))
-    copy, copy_known = nearest_of(v, made, known, codes), nearest_of(v, pairs, known, codes)
+    (copy, second), (copy_known, _) = nearest_of(v, made, known, codes), nearest_of(v, pairs, known, codes)
     # Two references that are nearest to each other have one score, up to rounding.
     limit = float(np.quantile(copy_known, 1 - tail, method="higher")) + 1e-6
     groups = collection.numbers("group") if "group" in collection.columns else np.arange(len(u))
@@ -104,15 +106,15 @@ def kitten(
     if judge:
         report.add(*judged(vectors, collection, judge, made, known, codes, names, groups, seed))
     ids = [str(i) for i in collection.ids[made]]
-    copied = (copy > limit).astype(float)
-    chance = (1 + float((copy_known > limit).sum())) / (1 + len(copy_known))
+    of, references = codes[made], counted[codes[made]]
+    copied = ((references - 1) * (copy > limit) + (second > limit)) / references
     low = mean_of("copies", copied, groups[made], seed, 0.0)
     shown = [
         Example([ids[i]], f"nearest reference at {copy[i]:.3f}", (float(copy[i]),)) for i in np.argsort(-copy)[:_SHOWN]
     ]
     said = f"{copied.mean():.0%} are nearer to a reference than references are to each other ({tail:.0%} by chance)"
     report.add(
-        Finding(low, said, binomial_tail(int(copied.sum()), len(copied), chance), "lower", ids, copied.tolist(), shown)
+        Finding(low, said, sign_chance(nearer(v, made, pairs, codes), seed), "lower", ids, copied.tolist(), shown)
     )
     both = np.concatenate([made, pairs])
     wrong = 1.0 - np.concatenate([right, right_known])
@@ -122,7 +124,6 @@ def kitten(
         worst = [Example([ids[i]], f"fidelity {own[i]:.3f}", (float(own[i]),)) for i in np.argsort(own) if not right[i]]
         said = f"pictures are nearer to another entity {gap.value:.0%} more often than references are"
         report.add(Finding(figure, said, gap.p, examples=worst[:_SHOWN]))
-    of = codes[made]
     rows: list[list[Any]] = []
     for e in np.unique(of):
         rows.append([str(names[e]), int((of == e).sum()), *(float(x[of == e].mean()) for x in (own, right, copied))])

@@ -106,7 +106,7 @@ def cross_the_gap(
             more.p,
             ids=[str(i) for i in collection.ids[rows[asked]]],
             values=more.values.tolist(),
-            mend="tellapart run {data} --objective cua",
+            mend="tellapart run {data} --set objective=cua",
         )
     )
 

@@ -14,6 +14,7 @@ from tellapart.core.redraw import Z
 Alternative = Literal["less", "greater", "two-sided"]
 FEWEST = 5
 _ENOUGH, _DRAWS, _BLOCK, _MOST_PERMUTED = 20, 20_000, 500, 5000
+_ALL_SIGNS = 12
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def mean_above(values: np.ndarray, groups: np.ndarray, *, seed: int) -> float:
     """The chance of a mean as high as this where each value is as likely below zero as above (one-sided).
 
     The values of a group are one unit, which has their mean. The signs of all units are drawn anew, until 20 draws
-    reach the mean or there are 20,000; above 5,000 units it is of the normal distribution.
+    reach the mean or there are 20,000; of 12 units or fewer all signs are counted, and above 5,000 it is of the normal
+    distribution.
 
     Args:
         values: [n] differences; groups: [n].
@@ -88,6 +90,9 @@ def mean_above(values: np.ndarray, groups: np.ndarray, *, seed: int) -> float:
     if n > _MOST_PERMUTED:
         spread = math.sqrt(float((v**2).mean()) / n)
         return 0.5 * math.erfc(value / spread / math.sqrt(2)) if spread else 1.0
+    if n <= _ALL_SIGNS:
+        signs = (np.arange(2**n)[:, None] >> np.arange(n) & 1) * 2.0 - 1
+        return float((signs @ v / n >= value - 1e-12).mean())
     rng = np.random.default_rng(seed)
 
     def drawn() -> np.ndarray:
@@ -95,6 +100,13 @@ def mean_above(values: np.ndarray, groups: np.ndarray, *, seed: int) -> float:
         return np.asarray(signs @ v / n >= value - 1e-12)
 
     return _until_enough(drawn)
+
+
+def at_most(count: int, n: int, share: float) -> float:
+    """The chance of at most `count` of `n` where each is so with the chance `share` (binomial)."""
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    x = np.arange(min(count, n) + 1)
+    return min(1.0, float(np.exp(_choose(logs, n, x) + x * math.log(share) + (n - x) * math.log(1 - share)).sum()))
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

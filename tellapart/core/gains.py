@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tellapart.core import redraw
+from tellapart.core.chance import at_most
 
 MARGIN = 0.01
 
@@ -45,7 +46,7 @@ def gain(before: np.ndarray, after: np.ndarray, groups: np.ndarray, *, seed: int
     each = np.bincount(number, values) / np.bincount(number)
     better = max(0, int((each > 0).sum()) - math.ceil(MARGIN * len(each)))
     total = better + int((each < 0).sum())
-    p = sum(math.comb(total, i) for i in range(better, total + 1)) / 2**total
+    p = at_most(total - better, total, 0.5)
     low, high = redraw.interval(redraw.mean(values), groups, seed=seed, ends=(-1.0, 1.0))
     return Gain(float(values.mean()), low, high, p, len(each), values)
 

@@ -83,33 +83,5 @@ def check(build, options: dict) -> None:
                 p = sum(math.comb(other, k) for k in range(better + 1)) / 2**other
                 assert abs(f.p - p) < 1e-9 and len(set(f.ids)) == count == len(f.values)
                 assert report is unable or f.p > 0.99
-    _galleries(build, options, tags, names, collection, image, words)
     with pytest.raises(DataError, match="two columns"):
         build(attribute="text")(vectors, collection, seed=0)
-
-
-def _galleries(build, options, tags, names, collection, image, words) -> None:
-    """What stands in the galleries, seen by the pictures that a composer is compared with."""
-    from tellapart.parts.audit._conditions import episodes, places
-    from tellapart.parts.audit._conditions import tags as tagged
-
-    codes, values = tagged(collection, options.get("attribute", ""), options.get("thing", ""))
-    wrong, groups = options.get("wrong", 5), collection.numbers("group")
-    for task, mine in itertools.product(("focus", "change"), (0, 1)):
-        name = names[mine]
-        drawn = episodes(task, codes[name], codes[names[1 - mine]], name, values[name], groups, most=30, wrong=wrong,
-                         rng=np.random.default_rng(1))  # fmt: skip
-        for row, gallery, said in zip(drawn.reference, drawn.gallery, drawn.words, strict=True):
-            tag, other = tags[row][mine], tags[row][1 - mine]
-            assert all(groups[item] != groups[row] for item in gallery) and len(set(gallery)) == 1 + 2 * wrong
-            seen = [(tags[item][mine], tags[item][1 - mine]) for item in gallery]
-            if task == "change":
-                assert seen[0] == (said, other) and said != tag
-                assert all(a != said and o == other for a, o in seen[1 : 1 + wrong])
-                assert all(a == said and o != other for a, o in seen[1 + wrong :])
-            else:
-                assert said == name and seen[0][0] == tag and seen[0][1] != other
-                assert all(a != tag and o == other for a, o in seen[1 : 1 + wrong])
-                assert all(a != tag and o != other for a, o in seen[1 + wrong :])
-    assert places(np.array([[3.0, 1, 2], [1, 3, 2], [2, 2, 1], [1, 1, 1]])).tolist() == [1, 3, 1.5, 2]
-    assert math.isclose(float(image[0] @ image[0]), 2, rel_tol=0.2)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from tellapart.core import redraw
+from tellapart.core.chance import mean_above
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.features import unit_rows
 from tellapart.core.leaderboard import kendall
 from tellapart.core.report import Figure, Finding, Table
 
-FEWEST, FEW, DRAWS = 30, 12, 4000
+FEWEST = 30
 
 
 def mean_of(name: str, values: np.ndarray, groups: np.ndarray, seed: int, least: float = 0.0) -> Figure:
@@ -35,17 +36,7 @@ def skill_of(skill: str, inside: np.ndarray, soft: np.ndarray, place: np.ndarray
     ends = redraw.interval(redraw.mean(d), np.arange(len(d)), seed=seed, ends=(-1.0, 1.0))
     figure = Figure(f"skill {skill}", float(d.mean()), *ends, count=len(d), note="" if ends[0] is not None else "few")
     said = f"what captions say of {skill} scores {d.mean():.2f} lower than what else the same captions say"
-    return Finding(figure, said, sign_chance(d, seed))
-
-
-def sign_chance(d: np.ndarray, seed: int) -> float:
-    """The chance of so great a sum where every sign is as likely; all signs for 12 numbers or fewer, else 4,000."""
-    if len(d) <= FEW:
-        signs = (np.arange(2 ** len(d))[:, None] >> np.arange(len(d)) & 1) * 2 - 1
-        return float((signs @ d >= d.sum() - 1e-9).mean())
-    rng = np.random.default_rng(seed)
-    signs = rng.integers(0, 2, (DRAWS, len(d)), dtype=np.int8) * 2 - 1
-    return (1 + int((signs @ d >= d.sum() - 1e-9).sum())) / (DRAWS + 1)
+    return Finding(figure, said, mean_above(d, np.arange(len(d)), seed=seed))
 
 
 def ratings_of(

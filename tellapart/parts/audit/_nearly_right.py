@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.core import redraw
+from tellapart.core.chance import at_most as at_most
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.features import matrix, unit_rows
@@ -105,11 +106,3 @@ def finding(
 def won(margin: np.ndarray) -> np.ndarray:
     """1 where a margin is above zero, 0.5 where there is none."""
     return np.where(np.abs(margin) <= 1e-6, 0.5, (margin > 0).astype(float))
-
-
-def at_most(count: int, n: int, share: float) -> float:
-    """The chance of at most `count` of `n` where each is so with the chance `share` (binomial)."""
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    x = np.arange(min(count, n) + 1)
-    chance = logs[n] - logs[x] - logs[n - x] + x * math.log(share) + (n - x) * math.log(1 - share)
-    return min(1.0, float(np.exp(chance).sum()))

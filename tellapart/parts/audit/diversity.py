@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.core import redraw
-from tellapart.core.chance import wilson
+from tellapart.core.chance import at_most, wilson
 from tellapart.core.collection import Collection
 from tellapart.core.cues import Cue, of_columns, one_of_each
 from tellapart.core.errors import DataError
@@ -122,13 +121,8 @@ def _finding(name: str, cue: Cue, mine: np.ndarray, default: float, least: int, 
         return []
     share = float(count[value] / n)
     said = f"{share:.0%} of the {n} items of {name} have the {cue.name} {cue.values[value]}."
-    p = min(1.0, sum(math.exp(_log_binomial(x, n, default)) for x in range(int(count[value]), n + 1)))
+    p = at_most(n - int(count[value]), n, 1 - default)
     shown = [Example([ids[r]], f"{name} with another {cue.name}") for r in rows if cue.codes[r] != value][:_SHOWN]
     has = (cue.codes[rows] == value).astype(float)
     figure = Figure(f"default {cue.name} of {name}", share, *wilson(share, n), n)
     return [Finding(figure, said, p, ids=[ids[r] for r in rows], values=has.tolist(), examples=shown)]
-
-
-def _log_binomial(x: int, n: int, share: float) -> float:
-    ways = math.lgamma(n + 1) - math.lgamma(x + 1) - math.lgamma(n - x + 1)
-    return ways + x * math.log(share) + (n - x) * math.log(1 - share)

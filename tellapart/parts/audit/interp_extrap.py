@@ -43,6 +43,7 @@ def interp_extrap(
     k: Annotated[int, Field(ge=1, le=1000)] = 10,
     twin: Annotated[float, Field(gt=0, le=1)] = 0.95,
     target: str = "",
+    items: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000,
 ) -> Report:
     """How much of a search's figure is owed to test queries that are like its training queries (ReSTTest).
 
@@ -63,9 +64,9 @@ def interp_extrap(
             test), `group` if there is one, and the column that makes two items relevant to each other.
         train: training rows -> ((query rows, document rows) -> scores [q, d]); without it a ridge map of the features.
         target: column whose equal values are relevant; "" takes what the columns say, or only an item's own pair.
+        items: above so many, so many are drawn, where there is no `train`.
 
-    Raises:
-        DataError: rows that do not match, values that are not finite, or too few queries.
+    Raises `DataError` for rows that do not match, values that are not finite, or too few queries.
     """
     from sklearn.cluster import KMeans
 
@@ -75,6 +76,9 @@ def interp_extrap(
     if not len(q) == len(d) == len(collection):
         raise DataError(f"{len(q)} query rows, {len(d)} document rows and {len(collection)} items do not match")
     rng = np.random.default_rng(seed)
+    if train is None and len(q) > items:
+        few = np.sort(rng.choice(len(q), items, replace=False))
+        q, d, collection = q[few], d[few], collection.take(few)
     of = _targets(collection, target, same)
     group = collection.numbers("group") if "group" in collection.columns else np.arange(len(collection))
     names = rng.permutation(np.unique(group))
@@ -82,9 +86,7 @@ def interp_extrap(
     if "split" in collection.columns:
         test = np.array([value == "test" for value in collection.values("split")])
     old, new = np.flatnonzero(~test), np.flatnonzero(test)
-    near = np.isin(group[new], group[old]) | np.array(
-        [(q[old] @ q[i]).max(initial=-1) >= twin for i in new], dtype=bool
-    )
+    near = np.isin(group[new], group[old]) | ((q[new] @ q[old].T).max(axis=1, initial=-1) >= twin)
     pool = new[~near]
     twins = group[pool, None] == group[pool]
     related = (of[pool, None] == of[pool]) & ~(twins & same)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from tellapart.core.chance import difference
+from tellapart.core.chance import difference, mean_above
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError
 from tellapart.core.features import matrix, unit_rows
 from tellapart.core.parts import part
 from tellapart.core.report import Example, Figure, Finding, Report, Table, Text
-from tellapart.parts.audit._asked_scores import FEWEST, mean_of, sign_chance
+from tellapart.parts.audit._asked_scores import FEWEST, mean_of
 from tellapart.parts.audit._fidelity import fidelity, flat, judged, nearer, nearest_of
 
 _SHOWN = 12
@@ -113,9 +113,9 @@ def kitten(
         Example([ids[i]], f"nearest reference at {copy[i]:.3f}", (float(copy[i]),)) for i in np.argsort(-copy)[:_SHOWN]
     ]
     said = f"{copied.mean():.0%} are nearer to a reference than references are to each other ({tail:.0%} by chance)"
-    report.add(
-        Finding(low, said, sign_chance(nearer(v, made, pairs, codes), seed), "lower", ids, copied.tolist(), shown)
-    )
+    more = nearer(v, made, pairs, codes)
+    p = mean_above(more, np.arange(len(more)), seed=seed)
+    report.add(Finding(low, said, p, "lower", ids, copied.tolist(), shown))
     both = np.concatenate([made, pairs])
     wrong = 1.0 - np.concatenate([right, right_known])
     gap = difference(wrong, np.arange(len(both)) < len(made), groups[both], seed=seed, alternative="greater")

@@ -45,8 +45,8 @@ def world(seed, share, column):
             truth[f"i{2 * n:03d}"] = kind, shapes[3][:2]
         pictures += [drawn(ground, old), drawn(ground, new, rng.integers(-1, 2, 2))]
         values += [f"shelf {n}"] * 2
-    # One picture of no pair, and three of one value, are no pairs.
-    for value in (None, "three", "three", "three"):
+    # Three pictures of no pair, and three of one value, are no pairs.
+    for value in (None, "", "", "three", "three", "three"):
         pictures.append(drawn((255, 255, 255), shapes))
         values.append(value)
     return pictures, Collection.of({"id": [f"i{i:03d}" for i in range(len(values))], column: values}), truth

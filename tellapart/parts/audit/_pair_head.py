@@ -114,8 +114,8 @@ def two_of_each(collection: Collection, column: str) -> tuple[np.ndarray, int]:
     """([p, 2] rows of items that share a value with one other, in order; how many items have a value and no pair)."""
     if column not in collection.columns:
         return np.empty((0, 2), np.int64), 0
-    codes = collection.codes(column)[0]
-    rows = np.flatnonzero(codes >= 0)
+    codes, values = collection.codes(column)
+    rows = np.flatnonzero((codes >= 0) & ~np.isin(codes, [i for i, v in enumerate(values) if v == ""]))
     rows = rows[np.argsort(codes[rows], kind="stable")]
     count = np.bincount(codes[rows]) if len(rows) else np.zeros(0, int)
     kept = rows[count[codes[rows]] == 2] if len(rows) else rows

@@ -52,7 +52,8 @@ def test_a_published_system_gives_its_formula_and_how_it_relates(card: Card):
 @pytest.mark.parametrize("card", PARTS)
 def test_every_part_named_in_a_docstring_exists(card: Card):
     after = re.split(r"Relations?[^:\n]*:", card.doc, maxsplit=1)
-    named = re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", after[1]) if len(after) == 2 else []
+    said = re.split(r"\n\s*(?:Args|Attributes|Returns|Raises)\b", after[1])[0] if len(after) == 2 else ""
+    named = re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", said)
     unknown = []
     for name in named:
         try:

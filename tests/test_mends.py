@@ -11,10 +11,11 @@ import typer
 
 import tellapart
 from tellapart import cli
+from tellapart.core.parts import card_of
 from tellapart.recipe import PLAIN, Recipe
 
 PACKAGE = Path(tellapart.__file__).parent
-FILLED = "1"
+FILLED = "0000"
 FILES = [*(PACKAGE / "parts" / "audit").glob("*.py"), *(PACKAGE / "core").glob("*.py")]
 
 
@@ -41,7 +42,9 @@ def test_a_command_that_mends_is_one_that_is_there(said, tmp_path):
     given = verb.make_context(words[0], words[1:]).params
     recipe = PLAIN
     for assignment in given.get("change") or []:
-        if assignment.endswith(f"={FILLED}"):
-            assert assignment.removesuffix(f"={FILLED}") in Recipe.model_fields
+        field, _, value = assignment.partition("=")
+        assert field in Recipe.model_fields
+        if FILLED in value:
+            assert card_of(None, value.partition("(")[0]) if "(" in value else True
             continue
         recipe = recipe.changed_by(assignment)

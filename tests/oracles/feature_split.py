@@ -9,6 +9,7 @@ import torch
 from tellapart.core.errors import DataError
 
 CASES: list[dict] = [
+    {},
     {"steps": 25, "hidden": 8},
     {"steps": 20, "hidden": 10, "split": 0.3, "weigh": False, "learning_rate": 0.05, "decay": 0.5},
     {"steps": 20, "hidden": 6, "split": 0.0},
@@ -47,7 +48,7 @@ def check(build, options):
                     both = sum(has[j, one] and has[j, other] for j in range(len(x)))
                     apart = sum(has[j, one] and not has[j, other] for j in range(len(x)))
                     weight[i, one] = max(1.0, (both / apart) ** 0.5)
-    hidden, split = options["hidden"], options.get("split", 0.5)
+    hidden, split = options.get("hidden", 64), options.get("split", 0.5)
     lone = sorted(lone) if split else []
     rest = [i for i in range(len(x)) if i not in set(lone)]
     z = torch.tensor((x - x.mean(axis=0)) / np.sqrt(x.var(axis=0).mean()))
@@ -58,7 +59,7 @@ def check(build, options):
     w0.requires_grad_()
     adam = torch.optim.Adam([a, a0, w, w0], lr=options.get("learning_rate", 0.01), eps=1e-8)
     bce = torch.nn.functional.binary_cross_entropy_with_logits
-    for _ in range(options["steps"]):
+    for _ in range(options.get("steps", 200)):
         adam.zero_grad()
         h = torch.relu(z @ a + a0)
         loss = torch.zeros(())

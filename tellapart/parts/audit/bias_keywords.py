@@ -47,7 +47,7 @@ def bias_keywords(
 ) -> Report:
     """Words that part of a class's captions have, go with the class, and decide whether it is told right.
 
-    Items are dealt to two halves, duplicates once. On the first, for each of the `most` largest classes c:
+    Formula. Items are dealt to two halves, duplicates once. On the first, for each of the `most` largest classes c:
 
         partial   words that more than `low` and less than `high` of the captions of c have: one that nearly all have is
                   the class itself, one that nearly none has says nothing. Words of class names are left out.

@@ -46,7 +46,7 @@ def counteranimal(
 
     The published collection photographs animals before their usual ground (the common group) and before another one
     (the counter group), both chosen so that the drop between them is large. Here both groups are made of whatever
-    collection there is, and chosen and measured on different items:
+    collection there is, and chosen and measured on different items. Formula:
 
         cues        ground, mean colour, brightness, size, place, shape, texture of what is on the picture (what
                     differs from its rim or is not transparent), the columns of at most 20 values, and the `words` of

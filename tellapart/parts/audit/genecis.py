@@ -40,7 +40,7 @@ def genecis(
 ) -> Report:
     """What is found by a reference picture with a condition in words, by either alone, and by the sum of both.
 
-    Four tasks, {focus, change} x {attribute, thing}, on items that have a value of both, for reference (a, o):
+    Formula: four tasks, {focus, change} x {attribute, thing}, on items that have a value of both, for reference (a, o):
         change: the words are a value a'; right is an item (a', o); wrong are `wrong` items (not a', o), which match the
             reference, and as many (a', not o), which match the words.
         focus: the words are the name of the tag ("color"); right is (a, not o); wrong are `wrong` items (not a, o), and

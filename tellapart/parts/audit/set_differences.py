@@ -49,7 +49,7 @@ def set_differences(
 ) -> Report:
     """Phrases that are truer of one set of items than of another, with how well each tells them apart, and its chance.
 
-    Items are dealt to two halves, duplicates once. On the first half,
+    Formula. Items are dealt to two halves, duplicates once. On the first half,
 
         proposer   runs of up to `longest` words of the captions, and what these are kinds of (WordNet, where it is
                    installed), in `least` captions or more; the 20 whose log odds are highest (`core.phrases`).

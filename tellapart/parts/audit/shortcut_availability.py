@@ -43,7 +43,7 @@ def shortcut_availability(
 
     The paper makes data of two features, a core of much predictivity and a shortcut of less, makes the shortcut more
     available (larger, less deeply hidden), and measures by how much a network leans on it more than the best classifier
-    would. Of a collection, for each column of few values and items told by classifiers of other folds:
+    would. Of a collection, for each column of few values and items told by classifiers of other folds. Formula:
 
         v(i)            the class that the column's value speaks for: the one in which it is most beyond its share in
                         all, on the other half of the items

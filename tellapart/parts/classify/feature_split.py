@@ -24,9 +24,9 @@ _DIRECTIONS, _FLOOR = 128, 1e-7
 class FeatureSplit:
     """A network of one hidden layer whose one half learns tags where their usual company is missing.
 
-    Labels are tags with "|" between, `car|road`. Pairs (b, c), b biased by c, are the `pairs` most biased of the items
-    given, as `context-bias` says it. An item is exclusive where it has b without c for one of them. With hidden
-    features h = [o, s] of x, s the share `split` of them, weights W = [W_o, W_s]:
+    Formula. Labels are tags with "|" between, `car|road`. Pairs (b, c), b biased by c, are the `pairs` most biased of
+    the items given, as `context-bias` says it. An item is exclusive where it has b without c for one of them. With
+    hidden features h = [o, s] of x, s the share `split` of them, weights W = [W_o, W_s]:
 
         items that are not exclusive    logits  W_o o + W_s s + w
         exclusive items                 logits  W_o o + stop(W_s mean(s)) + w,  mean over items that are not exclusive

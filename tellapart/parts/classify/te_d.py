@@ -40,6 +40,8 @@ class TeD:
     later. What is simplest need not be the bias: look at its evidence. `sufficiency` says how much of the answers z
     alone gives.
 
+    Relations: `group-dro` needs the groups that this one guesses; `logistic-regression` is the plain classifier.
+
     Args:
         code: numbers of z. hidden: of both branches. rate: see above; 0 leaves z uncompressed.
         epochs, learning_rate, weight_decay: of AdamW. seed: of weights and batches.

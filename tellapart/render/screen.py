@@ -188,7 +188,9 @@ def _finding(console: Console, finding: Finding) -> None:
     console.print(Line.assemble((printable(f.name), "bold red"), "  ", (_value(f), "bold"), " ", (said, "dim")))
     console.print(Padding(Line(printable(finding.said)), (0, 0, 0, 2)))
     for example in finding.examples[:SHOWN_IN_FINDING]:
-        line = " | ".join(_named(example))
+        names = _named(example)
+        more = len(names) - SHOWN_IN_FINDING
+        line = " | ".join(names[:SHOWN_IN_FINDING]) + (f" and {more} more" if more > 0 else "")
         console.print(Padding(Line(f"{printable(example.why)}: {line}" if example.why else line, "dim"), (0, 0, 0, 4)))
     if finding.mend:
         console.print(Padding(Line(printable(finding.mend), "cyan"), (0, 0, 0, 2)))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellapart import render
 from tellapart.core.collection import Collection
-from tellapart.core.report import Example, Examples, Figure, Picture, Report, Table, Text
+from tellapart.core.report import Example, Examples, Figure, Finding, Picture, Report, Table, Text
 from tellapart.render import draw
 from tellapart.render.values import cell, number
 
@@ -230,3 +230,14 @@ def test_long_words_in_many_columns_are_folded_and_none_is_lost():
     for letter in "abcdefghijklmnopqrstuvwxyz":
         head = "".join(["system", "parts", "oracle", "evidence", "verdict", "r"])
         assert said.count(letter) == (head + "".join(words)).count(letter)
+
+
+def test_a_finding_is_shown_with_its_items_and_its_command():
+    figure = Figure("slice tone=dark", 0.2, 0.1, 0.3, 40, note="of forty")
+    example = Example(["a<b", "b", "c", "d"], "wrong", names=["a<b", "bee", "sea", "dee"])
+    made = Report("r").add(Finding(figure, "right less often", 0.01, examples=[example], mend="tellapart run 'x y'"))
+    shown, page = io.StringIO(), render.html(made)
+    render.terminal(made, file=shown, width=80)
+    assert "slice tone=dark  0.200" in shown.getvalue() and "wrong: a<b | bee | sea and 1 more" in shown.getvalue()
+    assert "tellapart run &#x27;x y&#x27;" in page and "a&lt;b" in page and "<b " not in page
+    assert json.loads(render.json(made))["blocks"][0]["figure"]["value"] == 0.2

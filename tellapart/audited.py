@@ -20,6 +20,12 @@ from tellapart.runs import Over, Run
 PIXELS, LARGEST = 48, 448
 ARRAYS = ("query", "document", "q", "k", "image", "text", "other", "pixels")
 OTHERS = ("encoder", "pictures", "image-encoder", "text-encoder", "composer")
+_PICTURES, _ONE_SPACE = "pictures", "a model that searches one side with another"
+WORDS = {
+    "q": _ONE_SPACE, "k": _ONE_SPACE, "image": _PICTURES, "pixels": _PICTURES, "pictures": _PICTURES,
+    "image-encoder": _PICTURES, "text": "texts", "encoder": "texts on both sides",
+    "text-encoder": "a model that reads texts",
+}  # fmt: skip
 COLUMNS = {"labels": "label", "captions": "text"}
 
 
@@ -79,9 +85,10 @@ class Audited(Mapping[str, Any]):
     def lacks(self, card: Card) -> list[str]:
         """What a part needs that is not here, in words."""
         columns = [t for t in card.traits if t in COLUMNS and COLUMNS[t] not in self.collection.columns]
-        lacking = [t for t in card.traits if t in (*ARRAYS, *OTHERS) and t not in self]
+        lacking = [t for t in card.traits if t in WORDS and t not in self]
         # A part may do with something else in place of a second encoder; it says so itself when it cannot.
-        return [*(t for t in lacking if t != "other"), *(f"a column {COLUMNS[t]!r}" for t in columns)]
+        said = [*(WORDS[t] for t in lacking), *(f"a column {COLUMNS[t]!r}" for t in columns)]
+        return list(dict.fromkeys(said))
 
     def _other(self) -> np.ndarray:
         encoder = make("encode", self.other)

@@ -166,7 +166,7 @@ def _asked(held: Audited, parts: Sequence[str], seed: int, stages: Stages) -> li
 def _answer(held: Audited, spec: str, seed: int) -> Answer:
     card, began = card_of("audit", parse_spec(spec)[0]), time.monotonic()
     if lacking := held.lacks(card):
-        return Answer(spec, 0.0, why=f"needs {', '.join(lacking)}, which there is not")
+        return Answer(spec, 0.0, why=f"needs {', '.join(lacking)}")
     if missing := [name for name in card.needs if not installed(name)]:
         return Answer(spec, 0.0, why=f"needs {', '.join(missing)}, which is not installed")
     try:

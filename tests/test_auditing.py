@@ -99,7 +99,7 @@ def test_every_part_that_can_be_asked_is_asked_and_the_others_are_named(run):
     report = auditing.audit(run)
     assert "detection-settings" in report.facts["seconds"]
     missed = next(b for b in report.blocks if getattr(b, "title", "") == auditing.MISSED)
-    assert "needs image" in dict(missed.rows)["mmvp"]
+    assert "needs pictures" in dict(missed.rows)["mmvp"]
     short = auditing.summary(report)
     assert len(short.blocks) < len(report.blocks) and short.blocks[-1] is missed
     terminal(short)
@@ -117,7 +117,7 @@ def test_what_audits_are_given_has_a_row_an_item(run):
     assert set(held) == {"query", "document", "text", "other", "encoder", "text-encoder"}
     assert held["text"].shape == held["other"].shape == (66, 384)
     assert np.allclose(held["text-encoder"](items().values("text")[:3]), held["text"][:3], atol=1e-5)
-    assert held.lacks(card_of("audit", "mmvp")) == ["image"]
+    assert held.lacks(card_of("audit", "mmvp")) == ["pictures"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_audits_are_given_has_a_row_an_item(run):
         ("no-such-thing", "data", {}, TellapartError, "is no run, no model folder and no encoder"),
         ("lite0", "data", {}, DataError, "encodes images, and the collection has none"),
         (None, None, {"parts": ["knn"]}, PartError, "is a part of shape score"),
-        (None, None, {"parts": ["mmvp"]}, DataError, "mmvp: needs image"),
+        (None, None, {"parts": ["mmvp"]}, DataError, "mmvp: needs pictures"),
         (None, None, {"gate": "none.toml"}, TellapartError, "there is no gate"),
     ],
 )

@@ -49,12 +49,11 @@ class Resampled:
     labels are needed. I_q in c_q, the bound on shifts and places between pixels are added: not fitted, it leaves
     pictures as they are. The cell size, constant here, is left out; the networks are far smaller (theirs: 4 x 256).
 
-    Use it where pictures may have been altered against your encoder by somebody who does not know of this step: of
-    attacked digits 83% were right in its evidence, none without it, 56% by random places; of clothes 60%, 21%, 53%.
-    Read with care: JPEG or smoothing, chosen on validation, does as well; shifts add nothing to as many steps on the
-    colours alone (`reach=0`), which may be better; who knows the step still misleads it about 85%. Not fitted, and
-    without `path`, it is the encoder itself. `tellapart embed DATA --out z --encoder resampled --fit FOLDER` fits;
-    then `path='FOLDER'` uses it.
+    Use it where somebody who does not know of this step may have altered pictures against your encoder: of attacked
+    digits 83% were right, none without it, 56% by random places; of clothes 60%, 21%, 53%. Read with care: JPEG or
+    smoothing, chosen on validation, does as well; shifts add nothing to as many steps on the colours alone (`reach=0`),
+    which may be better; who knows the step still misleads it about 85%. Not fitted, and without `path`, it is the
+    encoder itself. `tellapart embed DATA --out z --encoder resampled --fit FOLDER` fits; then `path='FOLDER'` uses it.
 
     Args:
         encoder: of pictures in 0..1, with `prepare` and `module()` in torch: `small-cnn`, `lite0`. With `path`, the

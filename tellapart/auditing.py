@@ -151,7 +151,7 @@ def _cut(table: Table) -> Table:
 
 
 def _asked(held: Audited, parts: Sequence[str], seed: int, stages: Stages) -> list[Answer]:
-    """What each part says; the surest to have something to ask of the user are left out where none is named."""
+    """What each part says; where none is named, those that take minutes or need more of the user are left out."""
     specs = list(parts) or [c.name for c in cards("audit").values() if not set(c.traits) & set(NAMED_ONLY)]
     answers = []
     with stages.stage("audit") as told:

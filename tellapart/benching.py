@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tellapart.core.collection import Collection, Side, modality_of
 from tellapart.core.errors import DataError, TellapartError, near
@@ -22,10 +21,11 @@ from tellapart.core.nearest import nearest
 from tellapart.core.parts import cards, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Figure, Report, Table, Text
+from tellapart.core.strict_toml import read_toml
 from tellapart.engine import task_scores
 from tellapart.engine.evaluate import Relevant
 
-MOST_BYTES, HALVES, RANDOM = 1_000_000, 20, 100
+HALVES, RANDOM = 20, 100
 Kind = Literal["retrieval", "classification", "clustering", "pair-classification", "sts"]
 YES, NO = ("1", "1.0", "yes", "true", "same"), ("0", "0.0", "no", "false", "different")
 
@@ -106,19 +106,8 @@ def read_tasks(places_: Sequence[str | Path]) -> list[Task]:
 
 
 def _task(file: Path) -> Task:
-    try:
-        if file.stat().st_size > MOST_BYTES:
-            raise TellapartError(f"{file} is too large to be a task")
-        held = tomllib.loads(file.read_text(encoding="utf-8"))
-        return Task.model_validate({"name": file.stem, **held, "folder": file.parent})
-    except FileNotFoundError:
-        raise TellapartError(f"there is no task {file}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TellapartError(f"{file} is no TOML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(place) for place in first["loc"]) or "it"
-        raise TellapartError(f"{file}: {where}: {first['msg']}") from None
+    named, beside = {"name": file.stem}, {"folder": file.parent}
+    return read_toml(file, Task, what="task", missing=f"there is no task {file}", before=named, after=beside)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,16 @@ A figure fails where it is beyond its bound; with `surely`, where its whole inte
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tellapart.core.errors import TellapartError, near
 from tellapart.core.report import Figure
-
-MOST_BYTES = 1 << 20
+from tellapart.core.strict_toml import read_toml
 
 
 class _Strict(BaseModel):
@@ -119,16 +117,5 @@ def read_gate(file: str | Path) -> Gate:
     Raises:
         TellapartError: no such file, or not what it has to be; the message says where.
     """
-    file = Path(file)
-    try:
-        if file.stat().st_size > MOST_BYTES:
-            raise TellapartError(f"{file} is too large to be a gate")
-        return Gate.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise TellapartError(f"there is no gate {file}; docs/auditing.md shows what to write into one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TellapartError(f"{file} is no TOML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(place) for place in first["loc"]) or "it"
-        raise TellapartError(f"{file}: {where}: {first['msg']}") from None
+    missing = f"there is no gate {file}; docs/auditing.md shows what to write into one"
+    return read_toml(Path(file), Gate, what="gate", missing=missing)

@@ -109,6 +109,13 @@ def _serve_together(listening: socket.socket, settings: Settings, opened: Callab
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    class Together(Multiprocess):
+        def keep_subprocess_alive(self) -> None:
+            # while this process too holds their end of the pipe, one killed before it answers is waited for LIFE_SIGN
+            for process in self.processes:
+                process.child_conn.close()
+            super().keep_subprocess_alive()
+
     # what is wrong with the run or the keys is said here, once, and not by every process
     make_app(settings)
     with tempfile.TemporaryDirectory(prefix="tellapart-") as shared, _environment(SHARED, shared):
@@ -117,7 +124,7 @@ def _serve_together(listening: socket.socket, settings: Settings, opened: Callab
         config = uvicorn.Config(app, factory=True, workers=settings.processes, **_options(settings))
         config.timeout_worker_healthcheck = LIFE_SIGN
         opened()
-        Multiprocess(config, sockets=[listening]).run()
+        Together(config, sockets=[listening]).run()
 
 
 def _app_of_several(settings: Settings, rates_file: Path) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tellapart.server.keys import new_key
+from tellapart.server.running import LIFE_SIGN
 
 pytestmark = pytest.mark.processes
 PATIENCE = 60.0
@@ -131,8 +132,10 @@ def test_several_processes_share_a_port_figures_and_rates_and_one_that_dies_is_r
         assert f"tellapart_searches_total {float(asked)}" in text and "tellapart_index_items 60.0" in text
         limited = [ask(port, "/api/columns", {"x-api-key": slow})[0] for _ in range(8)]
         assert limited.count(200) == 1 and set(limited) == {200, 429}, "the processes share one bucket"
+        os.kill(children[0], signal.SIGSTOP)
+        time.sleep(1.0)  # by now it has been asked for a sign of life, and dies without an answer
         os.kill(children[0], signal.SIGKILL)
-        assert until(lambda: len(found := workers_of(process.pid)) == 2 and children[0] not in found)
+        assert until(lambda: len(found := workers_of(process.pid)) == 2 and children[0] not in found, LIFE_SIGN / 2)
         assert until(lambda: ask(port, "/api/ready")[0] == 200)
         assert until(lambda: ask(port, "/api/search?words=red", headers)[0] == 200)
         process.send_signal(signal.SIGTERM)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing
 
 from tellapart.core.parts import cards
 from tellapart.core.relation import Keys
 from tellapart.engine import distributed
 from tellapart.engine.memory import Chain, Pairing
 from tellapart.recipe import LEARNABLE
+from tests.spawned import together
 
 N, D = 24, 6
 
@@ -72,8 +71,7 @@ def _process(rank: int, world: int, folder: str) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_agree_with_one(world: int, tmp_path: Path) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    multiprocessing.spawn(_process, args=(world, str(tmp_path)), nprocs=world)
+    together(_process, world, world, str(tmp_path))
     found = torch.load(tmp_path / "found.pt", weights_only=True)
     assert found["unequal"] is False
     for case, gradients in found["gradients"].items():
@@ -84,7 +82,7 @@ def test_processes_agree_with_one(world: int, tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_a_wrong_gather_would_be_seen(tmp_path: Path) -> None:
-    multiprocessing.spawn(_wrong, args=(2, str(tmp_path)), nprocs=2)
+    together(_wrong, 2, 2, str(tmp_path))
     found = torch.load(tmp_path / "found.pt", weights_only=True)
     assert not torch.allclose(found[1], _gradients("infonce", "", "")[1], rtol=1e-3)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing
 
 from tellapart.contract.strategy import small_run
 from tellapart.core.errors import PartError
@@ -24,6 +22,7 @@ from tellapart.engine.inputs import Features, TrainData
 from tellapart.engine.planning import Planner
 from tellapart.engine.session import Run
 from tellapart.recipe import Recipe
+from tests.spawned import together
 
 LOOKING = [name for name, card in cards("sample").items() if "vectors" in card.traits]
 ONCE_OF_FOUR = "(start=1, refresh=4)"
@@ -160,6 +159,5 @@ def _process(rank: int, world: int, folder: str) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_plan_the_same_global_batches_as_one(world: int, tmp_path: Path) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    multiprocessing.spawn(_process, args=(world, str(tmp_path)), nprocs=world)
+    together(_process, world, world, str(tmp_path))
     assert torch.load(tmp_path / "found.pt", weights_only=True) == _plans()

@@ -12,7 +12,7 @@ import torch
 from tellapart.contract.strategy import batches, small_run, viewed_run
 from tellapart.core.parts import make
 from tellapart.engine import distributed
-from tests.parts.strategy.spawned import by_two
+from tests.spawned import by_two
 
 RUNS = {"cloob": small_run, "multi-view(views=3)": viewed_run, "multi-view(stop_gradient=True)": viewed_run}
 

@@ -11,7 +11,7 @@ import torch
 from tellapart.contract.strategy import batches, labelled_run
 from tellapart.core.parts import make
 from tellapart.engine import distributed
-from tests.parts.strategy.spawned import by_two
+from tests.spawned import by_two
 
 SPECS = ("sbcl(least=3, warm_up=0.1)", "labelled-queue(size=20)", "bias-loss")
 

@@ -20,7 +20,7 @@ from tellapart.engine.prepare import train_data
 from tellapart.parts.strategy import _links
 from tellapart.parts.strategy._links import Links, products, spread_out
 from tellapart.recipe import Recipe
-from tests.parts.strategy.spawned import by_two
+from tests.spawned import by_two
 
 SPECS = ("pamc", "pamc(clusters=3, hops=2, radius=0.6)", "linked(hops=2)")
 

@@ -17,7 +17,7 @@ from tellapart.engine import distributed
 from tellapart.engine.fit import fit
 from tellapart.engine.inputs import Features, TrainData, Views
 from tellapart.recipe import Recipe
-from tests.parts.strategy.spawned import by_two
+from tests.spawned import by_two
 
 CASES = [
     ("isogclr(rho=1.0, rate=0.05)", small_run),

@@ -23,7 +23,7 @@ from tellapart.contract.strategy import (
 )
 from tellapart.core.parts import make
 from tellapart.engine import distributed
-from tests.parts.strategy.spawned import by_two
+from tests.spawned import by_two
 
 SPECS = (
     "supremix(window=1.0, mixes=4)", "core-tuning(projection=6)", "mcl(clusters=2)", "villa", "villa(regions=2)",

@@ -11,7 +11,7 @@ from tellapart.contract.strategy import batches, small_run, viewed_run
 from tellapart.core.parts import make
 from tellapart.engine import distributed
 from tellapart.parts.strategy._prototypes import Prototypes, averages, cross_entropy, softened
-from tests.parts.strategy.spawned import by_two
+from tests.spawned import by_two
 
 SPECS = (
     "swav(prototypes=6, views=3, frozen=0)", "swav(prototypes=30, queue=20, queue_from=0)", "mlcd(clusters=8)",

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from typer.testing import CliRunner
 
 from tellapart import catalogue, cli
 from tellapart.core.parts import SHAPES, Card, cards
@@ -101,11 +102,10 @@ def snippets(*, write: bool) -> list[tuple[str, str]]:
 
 def output(command: str) -> str:
     """What a command shows on a terminal of fixed width without colours."""
-    code = "from tellapart.cli import main; main()"
-    settings = {**os.environ, "COLUMNS": str(WIDTH), "TERM": "dumb", "NO_COLOR": "1"}
-    words = [sys.executable, "-c", code, *shlex.split(command)[1:]]
-    ran = subprocess.run(words, capture_output=True, text=True, env=settings, timeout=120)
-    return "\n".join(line.rstrip() for line in (ran.stdout + ran.stderr).strip().splitlines())
+    words = shlex.split(command)[1:]
+    settings = {"COLUMNS": str(WIDTH), "TERM": "dumb", "NO_COLOR": "1"}
+    shown = CliRunner().invoke(cli.app(words), words, prog_name="tellapart", env=settings).output
+    return "\n".join(line.rstrip() for line in shown.strip().splitlines())
 
 
 def generate(folder: Path) -> None:

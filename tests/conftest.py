@@ -42,9 +42,12 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory):
-    """One cache for the session, so that tests neither read nor fill the user's."""
+    """One cache for the session and all its workers, so that tests neither read nor fill the user's."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("TELLAPART_CACHE", str(tmp_path_factory.mktemp("cache")))
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    patch.setenv("TELLAPART_CACHE", str(folder))
     patch.delenv("TELLAPART_PARTS", raising=False)
     yield
     patch.undo()

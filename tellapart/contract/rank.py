@@ -38,6 +38,8 @@ from tellapart.core.parts import Card
 from tellapart.core.scoring import Scoring
 
 DIM = 12
+# pairs that what reads items is fitted on: enough to keep its promises, and few, for each is read
+READ = 12
 CLOSE = 1e-4
 
 
@@ -109,6 +111,7 @@ class Checks:
         self.asks = "vectors" in card.traits
         self.scorer = "scorer" in card.traits
         self.everything = "everything" in card.traits
+        self.reads = "reads" in card.traits
 
     def fitted(self, build: Build, world: World, asked: World, **changed: Any) -> Any:
         """A part fitted on a world, to rank the hits of another."""
@@ -121,6 +124,8 @@ class Checks:
             given |= {"documents": None, "ids": asked.ids, "pairs": None}
         if self.scorer:
             given["scoring"] = world.scoring(asked if self.everything else world)
+        if self.reads:
+            given["pairs"] = given["pairs"][:READ]
         return given | changed
 
     def ranked(self, part: Any, asked: World, hits: Hits, rows: slice = slice(None), **changed: Any) -> Hits:

@@ -164,7 +164,9 @@ class Recipe(BaseModel):
 
 def usual_encoder(column: str) -> str:
     """The frozen encoder of a column, by its name, where no recipe says another."""
-    modality = {"image": "image", "series": "series", "other_series": "series"}.get(column, "text")
+    from tellapart.core.collection import modality_of
+
+    modality = modality_of(column) or "text"
     usual: str = Recipe.model_fields[modality].default
     return usual
 

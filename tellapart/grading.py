@@ -198,7 +198,7 @@ def grades_of(collection: Collection, by: str) -> tuple[np.ndarray, np.ndarray]:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            said = repr(value)[:40]
+            said = repr(value if len(str(value)) <= 40 else f"{str(value)[:40]} …")
             raise DataError(
                 f"{by!r} of item {collection.ids[row]!r} is {said}, which is no number: grades are numbers, higher is "
                 "better, and an empty cell is no grade"

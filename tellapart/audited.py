@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart import before_after
 from tellapart.core.collection import Collection, Side, Sides
 from tellapart.core.composing import Composer
 from tellapart.core.errors import DataError, TellapartError
@@ -40,6 +41,8 @@ class Audited(Mapping[str, Any]):
     def __init__(self, over: Over, other: str = "") -> None:
         self.over, self.other = over, other
         self.collection, self.sides = over.collection, over.sides
+        # What its examples are items of: more than the collection, where a part was given two items for one.
+        self.shown = over.collection
         self.side_of: dict[str, str] = {self.sides.document.modality: "document"}
         self.side_of.setdefault(self.sides.query.modality, "query")
 
@@ -89,6 +92,16 @@ class Audited(Mapping[str, Any]):
         # A part may do with something else in place of a second encoder; it says so itself when it cannot.
         said = [*(WORDS[t] for t in lacking), *(f"a column {COLUMNS[t]!r}" for t in columns)]
         return list(dict.fromkeys(said))
+
+    def given(self, card: Card, options: Mapping[str, Any]) -> tuple[Mapping[str, Any], Collection]:
+        """What a part is called with: this and the collection, or of items with two pictures two items each."""
+        if "before-after" not in card.traits:
+            return self, self.collection
+        two = before_after.two_items(self.collection, str(options.get("pair", "pair")))
+        if two is None:
+            return self, self.collection
+        self.shown = before_after.beside(self.collection, two)
+        return {"pictures": Pictures(two, before_after.AFTER)}, two
 
     def _other(self) -> np.ndarray:
         encoder = make("encode", self.other)

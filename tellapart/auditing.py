@@ -133,7 +133,7 @@ def examined(
         report.add(Table(MISSED, ["part", "why"], missed))
     seconds = {a.part: round(a.seconds, 1) for a in answers if a.report is not None}
     report.facts |= {"model": str(model), "items": len(held.collection), "seed": seed, "seconds": seconds}
-    return report, held.collection
+    return report, held.shown
 
 
 def summary(report: Report) -> Report:
@@ -164,13 +164,14 @@ def _asked(held: Audited, parts: Sequence[str], seed: int, stages: Stages) -> li
 
 
 def _answer(held: Audited, spec: str, seed: int) -> Answer:
-    card, began = card_of("audit", parse_spec(spec)[0]), time.monotonic()
+    name, options = parse_spec(spec)
+    card, began = card_of("audit", name), time.monotonic()
     if lacking := held.lacks(card):
         return Answer(spec, 0.0, why=f"needs {', '.join(lacking)}")
     if missing := [name for name in card.needs if not installed(name)]:
         return Answer(spec, 0.0, why=f"needs {', '.join(missing)}, which is not installed")
     try:
-        report: Report = make("audit", spec)(held, held.collection, seed=seed)
+        report: Report = make("audit", spec)(*held.given(card, options), seed=seed)
     except DataError as error:
         return Answer(spec, time.monotonic() - began, why=str(error))
     return Answer(spec, time.monotonic() - began, report)
@@ -189,7 +190,7 @@ def _shown(finding: Finding, model: str, source: str, held: Audited) -> Finding:
     """The finding with words for its items, and its command with paths; none that needs a run where there is none."""
     mend = "" if "{model}" in finding.mend and not isinstance(held.over, Run) else finding.mend
     mend = mend.format(model=shlex.quote(model), data=shlex.quote(source))
-    return replace(finding, examples=_together(finding.examples, held.collection), mend=mend)
+    return replace(finding, examples=_together(finding.examples, held.shown), mend=mend)
 
 
 def _together(examples: Sequence[Example], collection: Collection) -> list[Example]:

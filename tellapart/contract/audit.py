@@ -17,6 +17,9 @@ What is no array, and what else a trait asks for:
 - `composer(reference, words)` joins [n, d] vectors of pictures and of words into ones to search with, where a run has
   learnt that; no trait asks for it.
 - `labels`: the collection has a column `label` with two values or more; `captions`: a column `text`.
+- `before-after`: the part compares two pictures, and has an option `pair`, a column of which two items have one value;
+  where the collection has no such column, but `other_image` beside `image`, it is given two items for each of its items
+  (`before_after.py`).
 - `asks`: the part needs something of its user beyond model and collection, and is run where it is named; so is one of
   the trait `long`, which takes minutes.
 

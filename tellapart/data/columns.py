@@ -38,8 +38,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Of a picture that words change into another; understood where a table has the first two.
 CHANGED = {
-    "other_image": ("reference_image", "source_image", "candidate_image", "query_image", "ref_image", "candidate"),
-    "image": ("target_image", "target_hard", "target"),
+    "other_image": (
+        "reference_image", "source_image", "candidate_image", "query_image", "ref_image", "candidate", "before_image",
+        "image_before",
+    ),
+    "image": ("target_image", "target_hard", "after_image", "image_after", "target"),
     "text": (
         "modification", "instruction", "modification_text", "relative_caption", "change", "edit", "edit_instruction",
     ),

@@ -24,7 +24,7 @@ _SET, _FALSE = 100, 0.05
     paper="Liu et al., OmniDiff: A Comprehensive Benchmark for Fine-grained Image Difference Captioning, ICCV 2025",
     place="audit",
     system="omnidiff",
-    traits=("asks", "pictures"),
+    traits=("asks", "pictures", "before-after"),
     aliases=("omnidiff",),
 )
 def image_differences(
@@ -68,7 +68,8 @@ def image_differences(
 
     Args:
         vectors: `pictures`.
-        pair: a column; two items of one value are before and after, in the order of the collection.
+        pair: a column; two items of one value are before and after, in the order of the collection. Without it, items
+            with two pictures are pairs: `other_image` before, `image` after.
         ground: of the scenes that it learns from: other `pictures`, with 2 or 3 things; or `plain`, with 4 to 6.
         scenes: edits that are learnt from; half as many are held out.
         terms: without the difference, `both` is what the paper compares with.

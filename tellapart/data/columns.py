@@ -50,6 +50,8 @@ CHANGED = {
 LISTS = ("regions", "attributes")
 WINDOWS = ("series", "other_series")
 DERIVED = ("hash", "group", "near", "link")
+# What curation and decisions write, too, where they have something to say.
+RESERVED = (*DERIVED, "origin", "dropped", "label_given")
 MORE_NEGATIVES = re.compile(r"^negative_[1-9]\d*$")
 FURTHER = re.compile(r"^other_(image|text|series)(_[1-9]\d*)?$")
 MORE_CAPTIONS = re.compile(r"^caption_[1-9]\d*$")
@@ -264,7 +266,7 @@ def _wanted(kind: Kind, of: dict[str, str]) -> set[str]:
 
 
 def _filters(names: list[str]) -> tuple[dict[str, str], list[str]]:
-    taken = {*ALIASES, *DERIVED}
+    taken = {*ALIASES, *RESERVED}
     filters: dict[str, str] = {}
     notes: list[str] = []
     for name in names:

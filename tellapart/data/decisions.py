@@ -117,7 +117,7 @@ def kept(collection: Collection) -> Collection:
     Raises:
         DataError: none is left.
     """
-    if DROPPED not in collection.columns:
+    if DROPPED not in collection.columns or collection.provenance(DROPPED) is None:
         return collection
     rows = collection[DROPPED].is_null().to_numpy().nonzero()[0]
     if not len(rows):

@@ -21,7 +21,7 @@ from tellapart.core.errors import DataError
 from tellapart.core.needs import installed, require
 from tellapart.core.pieces import done_once, threads, workers
 from tellapart.core.progress import Progress
-from tellapart.data.columns import WINDOWS
+from tellapart.data.columns import RESERVED, WINDOWS
 from tellapart.data.curated import key, once
 from tellapart.data.groups import LINK, Groups, Links, count_groups, join
 from tellapart.data.images import image_source, open_image
@@ -81,7 +81,7 @@ def curate(
     one query stands with several answers and no `target` says so, `target`; where the file of any picture says how it
     was made, `origin` (`data.origin`). Pictures count where there are any,
     otherwise the `positive` of a pair, otherwise the text. Pictures that cannot be decoded go to `problems`; nothing
-    else is dropped.
+    else is dropped. A column of the user's own that has one of these names is kept as `source_NAME`, with a note.
 
     Args:
         embeddings: [n, d], row-aligned; pairs with a cosine of at least `same_cosine` then count as duplicates too.
@@ -104,10 +104,27 @@ def curate(
         digest = hashlib.sha256(np.ascontiguousarray(embeddings).data).hexdigest()
         rules |= {"embeddings": digest, "same_cosine": same_cosine}
 
+    collection = _own_kept(collection)
+
     def make() -> Collection:
         return _curated(collection, embeddings, progress, same_cosine)
 
     return once(collection, rules, make, Path(cache), say) if cache is not None else make()
+
+
+def _own_kept(collection: Collection) -> Collection:
+    """The collection with its own columns out of the way of those that curation makes; made ones are made anew."""
+    names, notes = collection.columns, []
+    for place, name in enumerate(names):
+        if name in RESERVED and collection.provenance(name) is None:
+            new = f"source_{name}"
+            while new in names:
+                new += "_"
+            names[place] = new
+            notes.append(f"the column {name!r} is kept as {new!r}, because curation writes a column of that name")
+    if not notes:
+        return collection
+    return with_about(Collection(collection.table.rename_columns(names), problems=collection.problems), notes=notes)
 
 
 def _curated(

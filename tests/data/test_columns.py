@@ -66,6 +66,9 @@ def test_a_caller_can_say_what_is_what():
 def test_names_with_a_meaning_of_their_own_are_kept_under_another():
     found = roles(["text", "label", "group", "hash"], "t.csv")
     assert found.filters == {"group": "source_group", "hash": "source_hash"} and len(found.notes) == 2
+    # An `origin` would be read as what files say of themselves, and a `dropped` as a decision to leave the item out.
+    late = roles(["text", "label", "origin", "dropped", "label_given"], "t.csv")
+    assert set(late.filters.values()) == {"source_origin", "source_dropped", "source_label_given"}
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ def test_dropped_items_stay_with_the_reason():
     assert "1 of 6 items were dropped by decision and are left out (1 by misfit, 1 by odd)" in about(made)["notes"]
 
 
+def test_a_column_dropped_of_somebodys_own_drops_nothing():
+    own = collection(dropped=["no"] * N)
+    assert kept(own).ids.tolist() == list("abcdef") and kept(own).values("dropped") == ["no"] * N
+
+
 def test_a_new_label_leaves_the_one_that_was_given():
     made = decided(collection(), findings(), said(("labels", "c", "accept"), ("labels", "f", "accept")))
     assert made.values("label") == ["x", "x", "x", "y", "z", "z"]

@@ -135,6 +135,21 @@ def test_one_item_and_all_duplicates():
     assert same.numbers("group").tolist() == [0] * 5 and len(links(same)) == 4
 
 
+def test_columns_of_the_users_own_are_kept_out_of_the_way_and_said(tmp_path):
+    own = {"text": ["a cat", "a dog", "a cat"], "label": [1, 2, 1], "near": ["x", "y", "z"], "group": [7, 8, 9],
+           "source_group": ["p", "q", "r"], "origin": ["France", "Spain", "Italy"]}  # fmt: skip
+    given = Collection.of(own)
+    made = curate(given, cache=tmp_path)
+    assert made.values("source_near") == ["x", "y", "z"] and made.values("source_group_") == [7, 8, 9]
+    assert made.values("source_group") == ["p", "q", "r"] and made.values("source_origin") == own["origin"]
+    assert made.numbers("near").tolist() == made.numbers("group").tolist() == [0, 1, 0]
+    said = about(made)["notes"]
+    assert "the column 'near' is kept as 'source_near', because curation writes a column of that name" in said
+    again = curate(made)
+    assert again.columns == made.columns and again.fingerprint == made.fingerprint
+    assert curate(given, cache=tmp_path).fingerprint == made.fingerprint
+
+
 def test_curating_twice_gives_the_same_and_saving_keeps_the_links(tmp_path, pictures):
     found = curate(read(pictures))
     assert curate(found).fingerprint == found.fingerprint

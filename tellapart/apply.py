@@ -16,7 +16,7 @@ from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table, Text
 from tellapart.data.texts import Texts
-from tellapart.data.writing import check_writable, write_items
+from tellapart.data.writing import check_writable, with_result, write_items
 from tellapart.recipe import usual_encoder
 from tellapart.runs import embedded
 
@@ -233,7 +233,7 @@ def select(
     report.add(_shown(title, pool, rest[worst], lowest[worst]))
     report.facts = {"pool": len(pool), "target": len(wanted), "score": score, "seed": seed}
     if out is not None:
-        kept = pool.collection.take(pool.rows[rows]).with_column("score", values)
+        kept = with_result(pool.collection.take(pool.rows[rows]), "score", values)
         report.facts["written"] = str(write_items(kept, Path(out)))
     return report
 

@@ -15,7 +15,7 @@ from tellapart.core.files import write_atomically
 from tellapart.core.parts import card_of, make, parse_spec
 from tellapart.core.progress import Silence, Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Table
-from tellapart.data.writing import check_writable, write_items
+from tellapart.data.writing import check_writable, with_result, write_items
 
 MOST_SIDE, SHOWN = 64, 12
 LIST = "items.csv"
@@ -75,7 +75,7 @@ def condense(
     report.add(Table("Labels", ["label", "before", "after"], rows))
     report.facts = {"part": part, "seed": seed, "looked at": "pixels" if pixels is not None else f"vectors of {name}"}
     if found.rows is not None:
-        chosen = collection.take(found.rows).with_column("weight", found.weight)
+        chosen = with_result(collection.take(found.rows), "weight", found.weight)
         most = np.argsort(-found.weight, kind="stable")[:SHOWN]
         shown = [Example([str(chosen.ids[i])], f"stands for {found.weight[i]:.1f} times the mean") for i in most]
         report.add(Examples("Standing for the most others", shown))

@@ -13,7 +13,7 @@ from tellapart.core.errors import DataError, near
 from tellapart.core.parts import make
 from tellapart.core.progress import Stages
 from tellapart.core.report import Example, Examples, Figure, Report, Text
-from tellapart.data.writing import write_items
+from tellapart.data.writing import with_result, write_items
 from tellapart.recipe import usual_encoder
 from tellapart.runs import embedded
 
@@ -67,7 +67,7 @@ def expand(
     report.facts = {"pool": len(rows), "seeds": len(seeds), "score": score, "compared": columns}
     if out is not None:
         chosen = np.sort(order[:keep])
-        kept = pool.take(rows[chosen]).with_column("score", values[chosen])
+        kept = with_result(pool.take(rows[chosen]), "score", values[chosen])
         report.facts["written"] = str(write_items(kept, out))
     return report
 

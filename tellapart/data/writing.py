@@ -19,6 +19,13 @@ def check_writable(out: str | Path | None) -> None:
         raise DataError(f"there is no folder {Path(out).parent} to write {Path(out).name} in")
 
 
+def with_result(collection: Collection, name: str, values: Any) -> Collection:
+    """The items with what was found of each as a further column, `name`; `name_` where they have one of that name."""
+    while name in collection.columns:
+        name += "_"
+    return collection.with_column(name, values)
+
+
 def write_items(collection: Collection, file: Path) -> Path:
     """The items as a file of the kind its name says, whole or not at all."""
     import json

@@ -25,7 +25,10 @@ def check_pairs(collection: Collection) -> None:
     counts = np.bincount(codes[codes >= 0], minlength=1)
     if len(values) < 2:
         said = f"all have the {sides.target} {values[0]!r}" if values else f"none has a {sides.target}"
-        raise DataError(f"of {len(codes)} items {said}: give items of at least two, or captions to search with")
+        raise DataError(
+            f"of {len(codes)} items {said}, so no item is a wrong answer to another, and there is nothing to learn or "
+            f"to measure: give items of at least two, or captions to search with. Vectors need neither: tellapart embed"
+        )
     if counts.max() < 2:
         raise DataError(
             f"each {sides.target} stands on one item only ({len(values)} for {len(codes)} items), so nothing is like "

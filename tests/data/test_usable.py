@@ -25,7 +25,7 @@ def test_pictures_without_captions_say_how_to_give_some(tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(["a"] * 4, "of 4 items all have the label 'a': give items of at least two"),
+    [(["a"] * 4, "of 4 items all have the label 'a', so no .* give items of at least two.*tellapart embed"),
      ([None] * 4, "of 4 items none has a label"),
      (["a", "b", "c", "d"], r"each label stands on one item only \(4 for 4 items\)")],
 )  # fmt: skip

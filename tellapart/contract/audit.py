@@ -11,7 +11,8 @@ What is no array, and what else a trait asks for:
 
 - `encoder` encodes texts that the part makes: `query(texts)` and `document(texts)` give [n, d], and `cut` counts the
   texts that were longer than it reads.
-- `pictures` are the items' pictures, opened one by one: `pictures[row]` is an RGB image, at most 448 pixels a side.
+- `pictures` are the items' pictures, opened one by one: `pictures[row]` is an RGB image, at most 448 pixels a side;
+  `pictures.opacity(row)`, where there is that method, is how opaque it is (mode L); None where nothing shines through.
 - `image-encoder` and `text-encoder` are functions of a list of pictures or texts that the part makes, to [n, d] in the
   space of `image` and `text`; of an item's own picture it gives the row of `image` (up to rounding).
 - `composer(reference, words)` joins [n, d] vectors of pictures and of words into ones to search with, where a run has

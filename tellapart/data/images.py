@@ -34,6 +34,7 @@ UNREAD = {
 KIN = ({"JPEG", "MPO"}, {"BMP", "DIB"})
 WHITE = (255, 255, 255, 255)
 ORIENTATION = 274
+_VEILED = ("RGBA", "LA", "PA", "La", "RGBa")
 
 _header = threading.Lock()
 
@@ -95,6 +96,29 @@ def open_image(
             raise DataError(f"too large to decode: {image.width} x {image.height} pixels") from None
         except Exception as error:
             raise DataError(f"damaged or cut short: {_words(error)}") from None
+
+
+def opacity(
+    source: bytes | str | Path, *, max_pixels: int = IMAGE_PIXELS, box: Sequence[int] | None = None
+) -> Image.Image | None:
+    """How opaque a picture is, mode L, 255 where nothing shines through, as `open_image` places it; None where all is.
+
+    Raises:
+        DataError: as `open_image`.
+    """
+    with _opened(source, max_pixels) as image:
+        if image.mode not in _VEILED and "transparency" not in image.info:
+            return None
+        try:
+            image.load()
+            alpha = _upright(image).convert("RGBA").getchannel("A")
+        except MemoryError:
+            raise DataError(f"too large to decode: {image.width} x {image.height} pixels") from None
+        except Exception as error:
+            raise DataError(f"damaged or cut short: {_words(error)}") from None
+    if alpha.getextrema() == (255, 255):
+        return None
+    return alpha if box is None else alpha.crop((box[0], box[1], box[0] + box[2], box[1] + box[3]))
 
 
 def probe(source: bytes | str | Path, *, max_pixels: int = IMAGE_PIXELS) -> Header:
@@ -224,7 +248,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode in ("I", "F") or mode.startswith("I;16"):
         image = Image.fromarray(_eight_bits(np.asarray(image)))
-    if mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if mode in _VEILED or "transparency" in image.info:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)

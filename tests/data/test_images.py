@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tellapart.core.errors import DataError
-from tellapart.data.images import open_image, probe, thumbnail
+from tellapart.data.images import opacity, open_image, probe, thumbnail
 
 from .conftest import bomb, encoded, noise
 
@@ -85,6 +85,20 @@ def test_what_is_transparent_lies_over_white():
     half = Image.new("LA", (4, 4), (0, 128))
     assert pixel(open_image(encoded(clear))) == (255, 255, 255)
     assert abs(pixel(open_image(encoded(half)))[0] - 127) <= 1
+
+
+def test_opacity_lies_as_the_picture_does():
+    image = Image.new("RGBA", (6, 4), (255, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 2, 1))
+    image.getexif()[274] = 6
+    out = io.BytesIO()
+    image.save(out, "PNG", exif=image.getexif())
+    veil, shown = opacity(out.getvalue()), open_image(out.getvalue())
+    assert veil.size == shown.size == (4, 6) and veil.mode == "L"
+    assert veil.getpixel((3, 0)) == veil.getpixel((3, 1)) == 0 and np.asarray(veil).sum() == 22 * 255
+    assert opacity(out.getvalue(), box=(2, 0, 2, 2)).size == (2, 2)
+    assert opacity(encoded(Image.new("RGBA", (3, 3), (1, 2, 3, 255)))) is None
+    assert opacity(encoded(noise(0))) is None
 
 
 def test_a_palette_with_a_transparent_colour():

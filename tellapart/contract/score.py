@@ -7,7 +7,7 @@ texts in place of labels, and `names=`, vectors of class names; `named(names)` a
 without a threshold), `sources` (texts of a pool are marked in y with the name of their source, the target's with True,
 and `select` is told the sources: `sources=`);
 `positions` (items are maps of vectors, [n, h, w, d]; `maps(x)` says where);
-`grades` (fitted on a number for each item, in y; higher = better, as these say).
+`grades` (fitted on a number for each item, in y; higher = better, as these say; `tellapart grade`).
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ class Compare2score:
     within each alone before they are given, which is what the paper gains from comparing; here they are one scale.
 
     Use it where grades are relative or come from few items, and what is graded next is of other kinds; where a plain
-    regression is good, it costs as many comparisons as there are anchors and gives no more.
+    regression is good (`ridge-grades`), it costs as many comparisons as there are anchors and gives no more:
+    `tellapart grade DATA --by COLUMN --part compare2score` compares the two on your own grades.
 
     Args:
         anchors: how many items each is compared with; pairs: that the comparator is trained on.

@@ -38,9 +38,11 @@ class QEval:
     model's next token; here a linear softmax on frozen features says them. The term of squared errors is said of the
     paper, not checked: `mse=0` leaves it out. Long prompts and their parts are left out, as there are no prompts.
 
-    Use it where people graded in words, or where a word is wanted that can be told to others: `words(x)`.
+    Use it where people graded in words, or where a word is wanted that can be told to others: `words(x)`. With fewer
+    than some 200 grades take a `dim` of 8 or so and a larger `decay`: as many axes as items are learnt by heart.
+    `tellapart grade DATA --by COLUMN --part q-eval` says how well it does on your own grades.
 
-    Relations: `compare2score` compares with anchors instead; a regression on the grades gives no words.
+    Relations: `compare2score` compares with anchors instead; `ridge-grades`, a regression, gives no words.
 
     Shapes: x [n, d], y [n] numbers; score [n] float32.
     """

@@ -20,6 +20,16 @@ from pathlib import Path
 
 import pytest
 
+from tests import read_once
+
+read_once.read_once()
+
+
+@pytest.fixture
+def read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are read from their files, as users' processes read them."""
+    monkeypatch.setattr(read_once, "anew", True)
+
 
 @pytest.fixture
 def full_disk() -> Callable[[int], AbstractContextManager[None]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from tellapart.cli import app
 from tellapart.core.collection import Collection
 from tellapart.core.errors import DataError, PartError
 from tellapart.core.hits import Hits
@@ -32,12 +31,9 @@ MANNERS = ("big", "old", "red", "soft", "loud", "cold", "thin", "wet", "kind", "
 DIM = 12
 
 
-def tellapart(*arguments, **environment):
-    code = "from tellapart.cli import main; main()"
-    given = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=280, env=given
-    )
+def tellapart(*arguments):
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(app(words), words, env={"COLUMNS": "160"})
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +59,7 @@ def moved(questions, tmp_path_factory):
     made = out.parent / "recipe.toml"
     made.write_text(SMALL.but(rank=MOVES).to_toml())
     done = tellapart("run", questions, "--recipe", made, "--out", out)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     return out, done
 
 
@@ -122,7 +118,7 @@ class TestFromTheCommandLine:
             done = tellapart("search", "goat", "--run", out)
         finally:
             file.write_bytes(kept)
-        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "Make the run again" in done.stderr
+        assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and "Make the run again" in done.stderr
 
     def test_another_run_in_the_same_folder_leaves_no_old_chain(self, questions, moved, tmp_path):
         import shutil

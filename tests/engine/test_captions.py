@@ -76,9 +76,9 @@ def test_queries_of_the_run_are_its_captions(done: Path):
     ("made", "change", "words"),
     [
         (Collection.of({"anchor": ANCHORS, "positive": ANCHORS[::-1]}), {}, "strategy=rtd needs"),
-        (turned(96), {}, "changes of a reference"),
-        (captioned([f"{'x' * k} {'y' * (k + 1)}" for k in range(96)]), {}, "are another one but for"),
-        (captioned(), {"tune": "full", "image": "lite0"}, "tune=head"),
+        (turned(48), {}, "changes of a reference"),
+        (captioned([f"{'x' * k} {'y' * (k + 1)}" for k in range(24)]), {}, "are another one but for"),
+        (captioned(TEXTS[:32]), {"tune": "full", "image": "lite0"}, "tune=head"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(made: Collection, change: dict[str, str], words: str, tmp_path: Path):

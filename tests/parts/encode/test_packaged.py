@@ -17,6 +17,7 @@ from tellapart.core.parts import make
 from tellapart.parts.encode import _bert_folder, _lite0
 from tellapart.parts.encode._onnx import runs_of_one_length, side_by_side
 
+pytestmark = pytest.mark.usefixtures("read_anew")
 TEXTS = ["a cat", "a", "two dogs in deep snow", "", "a cat that sleeps", "one more"]
 
 

@@ -38,9 +38,7 @@ def pseudo_inverse(matrix, cutoff):
     out = np.zeros((matrix.shape[1], matrix.shape[0]))
     for i, value in enumerate(values):
         if value > cutoff * values[0]:
-            for r in range(out.shape[0]):
-                for c in range(out.shape[1]):
-                    out[r, c] += right[i, r] * left[c, i] / value
+            out += np.outer(right[i], left[:, i]) / value
     return out
 
 
@@ -62,13 +60,7 @@ def check(build, options):
     assert out.calls == 7 + 4 * calls and ask.calls == 4 * calls
     for row in range(4):
         exact = scores[ASKED + row]
-        about = []
-        for j in range(ITEMS):
-            total = 0.0
-            for a in range(anchors):
-                for r in range(len(rows)):
-                    total += exact[kept[a]] * inverse[a, r] * scores[rows[r], j]
-            about.append(total)
+        about = [sum(exact[kept[a]] * (inverse[a] @ scores[rows, j]) for a in range(anchors)) for j in range(ITEMS)]
         others = sorted((j for j in range(ITEMS) if j not in set(kept.tolist())), key=lambda j: -about[j])
         looked = [*kept.tolist(), *others[: calls - anchors]]
         best = sorted(looked, key=lambda j: -exact[j])

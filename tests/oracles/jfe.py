@@ -50,15 +50,23 @@ def mean(values: list[float | None]) -> float:
     return sum(held) / len(held)
 
 
-def expected(run, state, step: int, first: float, *, both_ways: bool) -> dict[str, float]:
+def alone_of(run) -> list[bool]:
+    return [bool(run.data.extra["pictures"][row, 1] < 0) for row in ROWS]
+
+
+def vectors(run, state) -> tuple[list, list]:
+    """(questions, pictures) of the rows."""
     words, cells, held = (run.data.side(side).x.numpy() for side in ("query", "document", "other_image"))
-    extra, group = run.data.extra, run.data.keys.group.tolist()
-    alone = [bool(extra["pictures"][row, 1] < 0) for row in ROWS]
     z = [through(state, entered(state, "reference.", cells[row], TOKENS), DEPTH) for row in ROWS]
     q = []
-    for row, plain in zip(ROWS, alone, strict=True):
+    for row, plain in zip(ROWS, alone_of(run), strict=True):
         tokens = [] if plain else entered(state, "reference.", held[row], TOKENS)
         q.append(through(state, [*tokens, *entered(state, "change.", words[row], TOKENS)], DEPTH))
+    return q, z
+
+
+def expected(run, q: list, z: list, step: int, first: float, *, both_ways: bool) -> dict[str, float]:
+    extra, group, alone = run.data.extra, run.data.keys.group.tolist(), alone_of(run)
     there, back, ignored = [], [], 0
     for i, row in enumerate(ROWS):
         right = [extra["pictures"][other, 0] in extra["answers"][extra["asked"][row]] for other in ROWS]
@@ -93,10 +101,11 @@ def check(build, options: dict) -> None:
                 x.add_(0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(x.numel())))
         state = part.composer.saved().state
         assert not any(".trunk." in name for name in state), "the one tower is kept once"
+        q, z = vectors(run, state)
         for step in (0, 5, 7):
             run.step = step
             got = part.step(run, ROWS)
-            wanted = expected(run, state, step, first, both_ways=both_ways)
+            wanted = expected(run, q, z, step, first, both_ways=both_ways)
             assert list(got) == list(wanted)
             for name, value in wanted.items():
                 assert math.isclose(got[name].item(), value, rel_tol=2e-4), (name, step, both_ways)

@@ -44,7 +44,7 @@ def _draws(part, alpha):
     m = 4
     k = torch.eye(m, dtype=torch.float64)
     enc = Encoded(k[:1], k, Relation(torch.zeros(1, m), torch.ones(1, m)))
-    shares, orders, steps = [], Counter(), 3000
+    shares, orders, steps = [], Counter(), 1000
     for seed in range(steps):
         made = part(enc, rng=RowDraws(seed, torch.tensor([7]))).k.tolist()
         found = {(j, u): x for j, row in enumerate(made) for u, x in enumerate(row) if u != j and x > 0}

@@ -38,18 +38,14 @@ def centres_of(index):
         return lists.quantizer.reconstruct_n(0, lists.nlist)
 
 
-def dot(a, b):
-    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
-
-
 def estimate(query, v, centre):
     """q · z = q · c + r · c + r · (q - c), the last with r's direction replaced by its signs over what they keep."""
-    residual = [float(a) - float(c) for a, c in zip(v, centre, strict=True)]
-    length = math.sqrt(dot(residual, residual))
-    signs = [(1 if r > 0 else -1) / math.sqrt(len(residual)) for r in residual]
-    kept = dot(signs, residual) / length
-    away = [float(q) - float(c) for q, c in zip(query, centre, strict=True)]
-    return dot(query, centre) + dot(residual, centre) + length * dot(signs, away) / kept
+    query, v, centre = (np.asarray(x, float) for x in (query, v, centre))
+    residual = v - centre
+    length = math.sqrt(residual @ residual)
+    signs = np.where(residual > 0, 1, -1) / math.sqrt(len(residual))
+    kept = signs @ residual / length
+    return query @ centre + residual @ centre + length * (signs @ (query - centre)) / kept
 
 
 def check(build, options):

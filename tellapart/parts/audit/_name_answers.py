@@ -15,6 +15,7 @@ from tellapart.core.features import unit_rows
 from tellapart.core.linear import ridge_map
 from tellapart.parts.audit._nearly_right import vectors_of
 from tellapart.parts.audit._things import Things, things_of
+from tellapart.parts.audit._written import drawable, shuffled
 
 POOL, MOST, FOLDS, RIDGE = 2000, 48, 4, 1.0
 
@@ -64,6 +65,26 @@ def answering(vectors: Mapping[str, Any], x: np.ndarray, groups: np.ndarray, hel
         return out
 
     return told
+
+
+def to_write(held: Things, items: int, own: bool, rng: np.random.Generator) -> list[tuple[int, list[str]]]:
+    """Up to so many items, and what is written on each: a name that it lacks, that name's letters, a name that it has.
+
+    The names come in turns, so that as many different ones are written as can be.
+    """
+    able = rng.permutation([n for n, name in enumerate(held.names) if drawable(name)]).tolist()
+    found: list[tuple[int, list[str]]] = []
+    for row in rng.permutation(len(held.rows)).tolist():
+        mine = [held.names[n] for n in able if held.has[row, n]]
+        wrong = next((n for n in able if not held.has[row, n]), None)
+        if wrong is None or (own and not mine):
+            continue
+        able = [*(n for n in able if n != wrong), wrong]
+        if (none := shuffled(held.names[wrong], held.names, rng)) is not None:
+            found.append((row, [held.names[wrong], none, *mine[:own]]))
+        if len(found) == items:
+            break
+    return sorted(found)
 
 
 def _labels(collection: Collection, by: str, rng: np.random.Generator) -> Things | None:

@@ -64,13 +64,15 @@ def negation(
     "No" alone stands in VALSE (Parcalabescu et al., ACL 2022) as existence, denied parts of captions in CREPE (Ma et
     al., CVPR 2023). The published mitigation, training on millions of texts with denials, is not part of this.
 
-    Use it before people write "without" into a search. What the command of the third finding does (a query at a right
-    angle to an item that is not liked) stands in the table beside the others: whether it mends is seen there.
+    In our record all models that do not hear were called, all that had learnt to in part, none made to hear, and of ten
+    that know nothing one (to ask for 75% of the denials calls all ten). Use it before people write "without" into a
+    search. What the command of the third finding does (a query at a right angle to an item that is not liked) stands in
+    the table: there it is seen.
     Relations: `word-order`, `shuffled-words` move words instead. In other languages give the forms of that language.
 
     Args:
         vectors: `text-encoder` and `image`, or the side that is searched by words (`q`, `k`); of texts, `encoder`.
-        column: of tags or captions; empty: `attributes`, `tags`, `text`, `positive` or `label`.
+        column: of tags or captions, what items have; empty: `attributes`, `tags`, `text`, `positive` or `label`.
         alone, both, joined: how it is said, ways with "|" between, with {x} and {y} where the things stand.
         things: the most frequent so many are asked about; all items are, whichever part of the split they are in.
 

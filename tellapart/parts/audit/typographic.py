@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
+from PIL import Image
 from pydantic import Field
 
 from tellapart.core import redraw
@@ -15,11 +17,10 @@ from tellapart.core.errors import DataError
 from tellapart.core.features import matrix, unit_rows
 from tellapart.core.parts import part
 from tellapart.core.report import Example, Figure, Finding, Picture, Report, Text
-from tellapart.parts.audit._name_answers import answering, names_of
-from tellapart.parts.audit._things import Things
-from tellapart.parts.audit._written import drawable, sheet, shuffled, written
+from tellapart.parts.audit._name_answers import answering, names_of, to_write
+from tellapart.parts.audit._written import sheet, written
 
-_FEWEST, _WORDS, _SHOWN, _ROWS = 30, 8, 12, 6
+_FEWEST, _WORDS, _SHOWN, _ROWS, _BLOCK = 30, 8, 12, 6, 64
 
 
 @part(
@@ -62,6 +63,9 @@ def typographic(
     wrong answer. Only names that Pillow's font can draw are written: 3 to 24 Latin letters. A model that does not read
     has nothing here, and may still be disturbed: see `right, letters shuffled` beside `right, as it is`.
 
+    In our record, of a model with a reader planted into it, the figure is within a point of the share of answers that
+    the reader changes, where the drop in accuracy is 5 to 8 points off. No published encoder that reads was tried.
+
     Relations: `medmnist-c` damages pictures in other ways, `counteranimal` looks for cues that are there already.
 
     Args:
@@ -81,7 +85,7 @@ def typographic(
         raise DataError("ask must hold {name}, as in 'a picture of a {name}'")
     rng = np.random.default_rng(seed)
     held = names_of(vectors, collection, by, column, _WORDS, rng)
-    drawn = _drawn(held, items, own, rng)
+    drawn = to_write(held, items, own, rng)
     report = Report("Written words", facts={"seed": seed, "names": len(held.names), "column": held.column})
     report.add(Figure("pictures written on", len(drawn), count=len(held.rows), note="a count has no interval"))
     word = np.array([held.names.index(said[0]) for _, said in drawn], np.int64)
@@ -89,8 +93,14 @@ def typographic(
         few = f"{len(np.unique(word))} names can be drawn on {len(drawn)} pictures, {_WORDS} and {_FEWEST} are needed"
         return report.add(Text(f"cannot tell whether the model reads what is written: {few}", "verdict"))
     rows, said = np.array([row for row, _ in drawn]), [words for _, words in drawn]
-    made = [written(pictures[int(held.rows[r])], words, wide, rng) for r, words in zip(rows, said, strict=True)]
-    z = matrix(encode([image for some in made for image in some]), dim=x.shape[1], what="what the encoder gives")
+
+    def made(i: int) -> list[Image.Image]:
+        return written(pictures[int(held.rows[rows[i]])], said[i], wide, np.random.default_rng([seed, i]))
+
+    z = np.concatenate([
+        matrix(encode([image for i in some for image in made(i)]), dim=x.shape[1], what="what the encoder gives")
+        for some in np.array_split(np.arange(len(rows)), math.ceil(len(rows) / _BLOCK))
+    ])  # fmt: skip
     groups = collection.numbers("group") if "group" in collection.columns else np.arange(len(x))
     told = answering(vectors, x[held.rows], groups[held.rows], held, ask)
     before = told(x[held.rows[rows]], rows)
@@ -122,26 +132,6 @@ def typographic(
     figure = Figure("the written word is the answer", float(read.mean()), *ends, count=len(read))
     report.add(Finding(figure, sentence, mean_above(read, word, seed=seed), "lower", ids, read.tolist(), shown))
     picked = [*fooled, *(i for i in each if i not in fooled)][:_ROWS]
-    tiles = [[pictures[int(held.rows[rows[i]])], made[i][1], made[i][0]] for i in picked]
+    tiles = [[pictures[int(held.rows[rows[i]])], *made(i)[1::-1]] for i in picked]
     caption = f"As they are, with letters, with a wrong name: {min(len(fooled), _ROWS)} of these are taken for it"
     return report.add(Picture("What was written", caption, svg=sheet(tiles)))
-
-
-def _drawn(held: Things, items: int, own: bool, rng: np.random.Generator) -> list[tuple[int, list[str]]]:
-    """Up to so many items, and what is written on each: a name that it lacks, that name's letters, a name that it has.
-
-    The names come in turns, so that as many different ones are written as can be.
-    """
-    able = rng.permutation([n for n, name in enumerate(held.names) if drawable(name)]).tolist()
-    found: list[tuple[int, list[str]]] = []
-    for row in rng.permutation(len(held.rows)).tolist():
-        mine = [held.names[n] for n in able if held.has[row, n]]
-        wrong = next((n for n in able if not held.has[row, n]), None)
-        if wrong is None or (own and not mine):
-            continue
-        able = [*(n for n in able if n != wrong), wrong]
-        if (none := shuffled(held.names[wrong], held.names, rng)) is not None:
-            found.append((row, [held.names[wrong], none, *mine[:own]]))
-        if len(found) == items:
-            break
-    return sorted(found)

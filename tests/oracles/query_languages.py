@@ -75,6 +75,6 @@ def check(build, options):
             }
     one = {"k": z, "text-encoder": encoder()}
     alone = build()(one, Collection.of({"anchor": ["abc def"] * N, "positive": ["x"] * N}), seed=0)
-    assert any("1 scripts in 80 queries" in b.text for b in alone.blocks if isinstance(b, Text))
+    assert any("no script has 20 of the 80 queries" in b.text for b in alone.blocks if isinstance(b, Text))
     with pytest.raises(DataError, match="no column 'nowhere'"):
         build(column="nowhere")(one, collection, seed=0)

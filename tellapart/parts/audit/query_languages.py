@@ -50,7 +50,11 @@ def query_languages(
     written in it nearly one vector: a gap with `alike` near 1 says so, a gap without may come from what is asked in
     that language. The same queries in two languages, which would tell, are not to be had of a collection.
 
-    When to use: where people ask in more than one language, before an encoder that was made for one is taken.
+    When to use: where people ask in more than one language, before an encoder that was made for one is taken. Queries
+    look among all documents; a language of many documents has more to be mistaken for, and may find less for that.
+
+    In our record a script of which a third of the letters is not read is clear in nine of ten collections, and where
+    all are read something is in 2 of 120; each share against that of all queries, uncorrected, in 19.
 
     Relations: `slices` asks the same of every column, and of labels; `query-variations` changes the form of a query.
 
@@ -74,8 +78,9 @@ def query_languages(
     note = "a count has no interval"
     report.add(Figure(named or "scripts", len(names), count=max(1, count), unit="values", note=note))
     if not able:
-        few = f"{len(names)} {'values of ' + named if named else 'scripts'} in {count} queries"
-        return report.add(Text(f"cannot tell: {few}, and none has {FEWEST} with as many others", "verdict"))
+        what = f"value of {named}" if named else "script"
+        few = f"{len(names)} in all, and no {what} has {FEWEST} of the {count} queries and leaves as many others"
+        return report.add(Text(f"cannot tell: {few}", "verdict"))
     q = held.vectors(held.texts)
     found, rows = held.found(np.arange(count), q), []
     ids = collection.ids[held.rows]

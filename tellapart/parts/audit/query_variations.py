@@ -56,6 +56,9 @@ def query_variations(
     When to use: before people type what a search was trained on as captions. Every encoder that reads pieces of words
     loses something by a spelling mistake; by how much is what this says.
 
+    In our record the planted way always comes first, where the one whose vectors move farthest is the planted one in a
+    quarter to a third of the cases: a form can move all vectors alike and cost nothing.
+
     Relations: `shuffled-words` moves words, `query-length` cuts them off. `spoil-row` trains on mistyped copies: on
     drawings and their names it halved the drop, by 3 to 4 of 100 queries more found mistyped and 1 or 2 fewer as they
     are (one training each with it and without).

@@ -64,7 +64,7 @@ def typographic(
     has nothing here, and may still be disturbed: see `right, letters shuffled` beside `right, as it is`.
 
     In our record, of a model with a reader planted into it, the figure is within a point of the share of answers that
-    the reader changes, where the drop in accuracy is 5 to 8 points off. No published encoder that reads was tried.
+    the reader changes, where the drop in accuracy is 5 to 13 points off. No published encoder that reads was tried.
 
     Relations: `medmnist-c` damages pictures in other ways, `counteranimal` looks for cues that are there already.
 

@@ -63,8 +63,8 @@ def typographic(
     wrong answer. Only names that Pillow's font can draw are written: 3 to 24 Latin letters. A model that does not read
     has nothing here, and may still be disturbed: see `right, letters shuffled` beside `right, as it is`.
 
-    In our record, of a model with a reader planted into it, the figure is within a point of the share of answers that
-    the reader changes, where the drop in accuracy is 5 to 13 points off. No published encoder that reads was tried.
+    In our record, of models with a planted reader and without, the figure is within a point of the share of answers
+    that reading changes, and the drop in accuracy 5 to 13 points off. No published encoder that reads was tried.
 
     Relations: `medmnist-c` damages pictures in other ways, `counteranimal` looks for cues that are there already.
 

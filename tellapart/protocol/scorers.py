@@ -6,8 +6,8 @@ tell halves of one digit from others, the dual encoder two linear heads trained 
 vectors q and k of both, the scorer is a perceptron on [q, k, q * k] and the dual encoder two linear heads, trained like
 those of the digits on up to 3 other kinds of each item. `wordnet`: from glosses to glosses; `docstrings`: from what a
 function says of itself to code; of both, the scorer is MaxSim of MiniLM's tokens, the dual encoder its mean vectors.
-Truth is the scorer asked about all items. Part and baseline have the same calls of the scorer; what the part asked
-beforehand (`anchor queries` times items) is not counted.
+Truth is the scorer asked about all items. Part and baseline have the same calls of the scorer and, as in a search, the
+nearest 500 hits of the dual encoder; what the part asked beforehand (`anchor queries` times items) is not counted.
 
 Training, anchor and asked queries are different; a fifth of the asked ones chooses the part's options (the baseline has
 none), the rest is the test, looked at once. Metrics: `recall@10 at N calls`, a value a query; `random` is what as many
@@ -34,8 +34,9 @@ from tellapart.core.errors import DataError, PartError
 from tellapart.core.features import unit_rows
 from tellapart.core.hits import Hits
 from tellapart.core.needs import require
-from tellapart.core.parts import make
+from tellapart.core.parts import card_of, make
 from tellapart.core.scoring import Scoring
+from tellapart.engine.reorder import POOL
 
 DATA = ("digits", "relations", "wordnet", "docstrings")
 KNOWN = ("calls", "anchor_queries", "asked", "items", "related", "part_grid")
@@ -64,6 +65,7 @@ def run(spec: dict[str, Any], data: str, seed: int) -> dict[str, tuple[Any, Any]
     if data not in DATA:
         raise DataError(f"the protocol scorers knows {', '.join(DATA)}, not {data!r}")
     anchors, asked = options.get("anchor_queries", 200), options.get("asked", 150)
+    offered = {option.name for option in card_of("rank", spec["part"]).options}
     if data == "digits":
         held = _digits(seed, anchors + asked)
     elif data == "relations":
@@ -81,7 +83,9 @@ def run(spec: dict[str, Any], data: str, seed: int) -> dict[str, tuple[Any, Any]
             given = dict(zip(grid, values, strict=True))
             if "anchors" in given:
                 given["anchors"] = round(given["anchors"] * calls)
-            part = make("rank", spec["part"], calls=calls, anchor_queries=anchors, seed=seed, **given)
+            if "anchor_queries" in offered:
+                given |= {"anchor_queries": anchors, "seed": seed}
+            part = make("rank", spec["part"], calls=calls, **given)
             tried.append(_fitted(part, held, bank))
         ours = max(tried, key=lambda part: float(recall(part, held, choose, calls).mean()))
         base = _fitted(make("rank", spec["baseline"], calls=calls), held, bank)
@@ -96,7 +100,7 @@ def run(spec: dict[str, Any], data: str, seed: int) -> dict[str, tuple[Any, Any]
 def recall(part: Any, held: Held, rows: np.ndarray, calls: int) -> np.ndarray:
     """[q] share of each query's true best ten that are among the ten given; the calls are checked."""
     ids = _names(len(held.k))
-    hits = Hits.sorted(np.tile(ids, (len(rows), 1)), held.q[rows] @ held.k.T, max(calls, K))
+    hits = Hits.sorted(np.tile(ids, (len(rows), 1)), held.q[rows] @ held.k.T, max(calls, POOL))
     ask = _scoring(held, rows)
     out = part.rank(held.q[rows], hits, lambda wanted: held.k[wanted.astype(int)], scoring=ask)
     if ask.calls > calls * len(rows):

@@ -53,7 +53,8 @@ class Anncur:
     the dual encoder trained on the same pairs finds 0.92. There, at 100 calls, it is far behind `rerank`, as it is
     under MaxSim, whose order is nearly that of the mean vectors.
 
-    Relations: `rerank` spends the same calls on the first hits by cosine.
+    Relations: `rerank` spends the same calls on the first hits by cosine; `axn` chooses among the hits by the scores so
+    far, and needs none beforehand.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ class Rerank:
 
     Use it where scorer and cosine mostly agree and the mistakes are among the first hits.
 
-    Relations: `anncur` spends the same calls on what the scorer itself says of anchor items; `attention-reranker` looks
-    at vectors alone.
+    Relations: `axn` lets the first scores choose what is scored next; `anncur` spends the same calls on what the scorer
+    itself says of anchor items; `attention-reranker` looks at vectors alone.
     """
 
     def __init__(self, *, scorer: str = "maxsim", calls: Annotated[int, Field(ge=1, le=100_000)] = 100) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,19 @@ CELLS = {
 _FAR, _HALF, _TWICE, _ROOM = 10.0, 0.5, 2.0, 1.25
 
 
+class Drawn(Sequence[Image.Image]):
+    """Pictures that are made when they are asked for, so that memory holds those of one kind."""
+
+    def __init__(self, makers: Sequence[Callable[[], Image.Image]]) -> None:
+        self.makers = makers
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.makers[at]()
+
+
 @dataclass(frozen=True)
 class Scenes:
     """m things and what was made of them.
@@ -35,7 +49,7 @@ class Scenes:
     looked: int
     place: np.ndarray
     at: np.ndarray
-    made: dict[str, list[Image.Image]]
+    made: dict[str, Drawn]
     asked: dict[str, np.ndarray]
     why: dict[str, str]
     cell: np.ndarray
@@ -58,23 +72,22 @@ def scenes_of(
     place, cuts = np.array([i for i, _ in found], int), [cut for _, cut in found]
     kind = None if classes is None or grounds == "colours" else classes[place]
     cell = rng.permutation(len(cuts)) % len(CELLS)
-    made: dict[str, list[Image.Image]] = {"as it is": [cut.picture for cut in cuts]}
     other, same, far = [], [], []
     for i, cut in enumerate(cuts):
         ground = _even(rng) if grounds == "colours" else _one(cuts, i, kind, False, rng)
         beside = cut.ground if kind is None else _one(cuts, i, kind, True, rng)
         far.append(ground is not None and beside is not None and apart(cut, ground, beside) > _FAR)
-        other.append(composed(cut, ground or cut.ground, 1.0, cut.centre))
-        same.append(composed(cut, beside or cut.ground, 1.0, cut.centre))
+        other.append(ground or cut.ground)
+        same.append(beside or cut.ground)
+    made = {"as it is": Drawn([partial(cut.picture.copy) for cut in cuts])}
     if kind is not None:
-        made["same ground"] = same
-    made["another ground"] = other
-    sizes = [_HALF * min(cut.picture.size) / max(cut.box[2] - cut.box[0], cut.box[3] - cut.box[1]) for cut in cuts]
-    places = list(CELLS.values())
-    made["in the centre"] = [composed(c, c.ground, s, (0.5, 0.5)) for c, s in zip(cuts, sizes, strict=True)]
-    made["off the centre"] = [composed(c, c.ground, s, places[p]) for c, s, p in zip(cuts, sizes, cell, strict=True)]
-    made["smaller"] = [composed(c, c.ground, _HALF, c.centre) for c in cuts]
-    made["larger"] = [composed(c, c.ground, _TWICE, c.centre) for c in cuts]
+        made["same ground"] = _made(cuts, same, 1.0)
+    made["another ground"] = _made(cuts, other, 1.0)
+    own, places = [cut.ground for cut in cuts], [list(CELLS.values())[p] for p in cell]
+    size = [_HALF * min(cut.picture.size) / max(cut.box[2] - cut.box[0], cut.box[3] - cut.box[1]) for cut in cuts]
+    made["in the centre"] = _made(cuts, own, size, [(0.5, 0.5)] * len(cuts))
+    made["off the centre"] = _made(cuts, own, size, places)
+    made["smaller"], made["larger"] = _made(cuts, own, _HALF), _made(cuts, own, _TWICE)
     every = np.arange(len(cuts))
     asked = {name: every for name in ARMS} | {
         "another ground": np.flatnonzero(far), "larger": np.flatnonzero([c.room >= _ROOM for c in cuts]),
@@ -85,6 +98,15 @@ def scenes_of(
         "larger": f"{len(asked['larger'])} of {len(cuts)} things have room to be larger",
     }
     return Scenes(looked, place, drawn[place], made, asked, why, cell)
+
+
+def _made(
+    cuts: Sequence[Cutout], grounds: Sequence[Image.Image], size: float | Sequence[float],
+    places: Sequence[tuple[float, float]] = (),
+) -> Drawn:  # fmt: skip
+    sizes = [size] * len(cuts) if isinstance(size, float) else size
+    every = zip(cuts, grounds, sizes, places or [cut.centre for cut in cuts], strict=True)
+    return Drawn([partial(composed, *each) for each in every])
 
 
 def _one(

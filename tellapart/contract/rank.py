@@ -38,8 +38,8 @@ from tellapart.core.parts import Card
 from tellapart.core.scoring import Scoring
 
 DIM = 12
-# pairs that what reads items is fitted on: enough to keep its promises, and few, for each is read
-READ = 12
+# pairs that what reads items is fitted on, and queries it ranks: enough to keep its promises, and few, for each is read
+READ, ASKED = 12, 20
 CLOSE = 1e-4
 
 
@@ -113,6 +113,10 @@ class Checks:
         self.everything = "everything" in card.traits
         self.reads = "reads" in card.traits
 
+    def world(self, seed: int, **more: Any) -> World:
+        """A world of as many queries as the part can be asked."""
+        return World(seed, **({"queries": ASKED} if self.reads else {}), **more)
+
     def fitted(self, build: Build, world: World, asked: World, **changed: Any) -> Any:
         """A part fitted on a world, to rank the hits of another."""
         return build().fit(**self.given(world, asked, **changed))
@@ -137,7 +141,7 @@ class Checks:
 
     def check_ids(self, build: Build) -> None:
         """Each query keeps its own hits, or some of them with the trait `cutoff`; no id is made up or repeated."""
-        world, asked = World(0), World(1)
+        world, asked = self.world(0), self.world(1)
         hits = asked.hits()
         out = self.ranked(self.fitted(build, world, asked), asked, hits)
         assert isinstance(out, Hits) and len(out) == len(hits), "rank must give Hits, one row a query"
@@ -152,7 +156,7 @@ class Checks:
 
     def check_sorted(self, build: Build) -> None:
         """Scores fall, equal ones by id, filling last with a score of -inf; found hits have finite float32 scores."""
-        world, asked = World(2), World(3)
+        world, asked = self.world(2), self.world(3)
         hits = asked.hits()
         hits.ids[:, -3:], hits.scores[:, -3:] = "", -np.inf
         hits.ids[5], hits.scores[5] = "", -np.inf
@@ -166,7 +170,7 @@ class Checks:
 
     def check_calls(self, build: Build) -> None:
         """`calls` goes on counting from the hits given; only a part with the trait `scorer` adds to it."""
-        world, asked = World(4), World(5)
+        world, asked = self.world(4), self.world(5)
         hits = asked.hits()
         out = self.ranked(self.fitted(build, world, asked), asked, hits)
         if self.scorer:
@@ -176,7 +180,7 @@ class Checks:
 
     def check_no_batch_mates(self, build: Build) -> None:
         """A query's hits do not depend on the queries ranked with it, nor on what was ranked before."""
-        world, asked = World(6), World(7)
+        world, asked = self.world(6), self.world(7)
         part, hits = self.fitted(build, world, asked), asked.hits()
         whole = self.ranked(part, asked, hits)
         for i in range(0, len(hits), 7):
@@ -187,14 +191,14 @@ class Checks:
 
     def check_serves(self, build: Build) -> None:
         """On data that the cosine serves well, the right document still comes first."""
-        world, asked = World(8, noise=0.1), World(9, noise=0.1)
+        world, asked = self.world(8, noise=0.1), self.world(9, noise=0.1)
         out = self.ranked(self.fitted(build, world, asked), asked, asked.hits())
         right = (out.ids[:, 0] == asked.ids[: len(out)]).mean()
         assert right >= 0.9, f"the right document comes first for only {right:.2f} of easy queries"
 
     def check_state(self, build: Build) -> None:
         """What is learnt is arrays and numbers in attributes that end in `_`; put into a fresh part they suffice."""
-        world, asked = World(10), World(11)
+        world, asked = self.world(10), self.world(11)
         part, fresh = self.fitted(build, world, asked), build()
         state = {name: value for name, value in vars(part).items() if name.endswith("_")}
         for name, value in state.items():
@@ -209,7 +213,7 @@ class Checks:
 
     def check_refit_forgets(self, build: Build) -> None:
         """A second `fit` gives what a fresh part gives, and two fits on the same give the same."""
-        one, two, asked = World(12), World(13), World(14)
+        one, two, asked = self.world(12), self.world(13), self.world(14)
         part = self.fitted(build, one, asked).fit(**self.given(two, asked))
         again = self.ranked(part, asked, asked.hits())
         assert _same(again, self.ranked(self.fitted(build, two, asked), asked, asked.hits())), (
@@ -218,7 +222,7 @@ class Checks:
 
     def check_input_unchanged(self, build: Build) -> None:
         """Neither fitting nor ranking changes what was given."""
-        world, asked = World(15), World(16)
+        world, asked = self.world(15), self.world(16)
         given, hits = world.given(), asked.hits()
         before = copy.deepcopy((given, hits, asked.queries, asked.documents))
         fixed = {"documents": None, "ids": asked.ids, "pairs": None} if self.everything else {}
@@ -232,7 +236,7 @@ class Checks:
 
     def check_vectors_asked(self, build: Build) -> None:
         """Vectors are asked for ids among the hits, each once at most a call, and only with the trait `vectors`."""
-        world, asked = World(17), World(18)
+        world, asked = self.world(17), self.world(18)
         seen: list[np.ndarray] = []
 
         def vectors(ids: np.ndarray) -> np.ndarray:
@@ -249,7 +253,7 @@ class Checks:
 
     def check_bad_input(self, build: Build) -> None:
         """What cannot be used is refused in words."""
-        world, asked = World(19), World(20)
+        world, asked = self.world(19), self.world(20)
         hits, part = asked.hits(), self.fitted(build, world, asked)
         holed = asked.queries.copy()
         holed[2, 3] = np.nan
@@ -274,12 +278,12 @@ class Checks:
 
     def check_pairs_needed(self, build: Build) -> None:
         """A part that learns from pairs says so when there are none."""
-        world = World(21)
+        world = self.world(21)
         must_refuse("fitting without pairs", lambda: self.fitted(build, world, world, pairs=None))
 
     def check_monotone(self, build: Build) -> None:
         """The order of the hits that stay is the order they had, but for equal scores."""
-        world, asked = World(22), World(23)
+        world, asked = self.world(22), self.world(23)
         hits = asked.hits()
         out = self.ranked(self.fitted(build, world, asked), asked, hits)
         for q in range(len(hits)):
@@ -290,7 +294,7 @@ class Checks:
 
     def check_there(self, build: Build) -> None:
         """Nothing is found that the query may not find, and what is brought in is the best there is."""
-        world, asked = World(24), World(25)
+        world, asked = self.world(24), self.world(25)
         part, hits = self.fitted(build, world, asked), asked.hits(3)
         odd = np.array([asked.row_of[i] % 2 for i in asked.ids.tolist()], bool)
         allowed = set(asked.ids[odd].tolist())

@@ -42,8 +42,8 @@ def pairing(n: int = 37, d: int = 8, *, seed: int = 0, own: bool = False) -> Pai
     return Pairing(q, k, keys, keys, **extras, **(held if own else {}))
 
 
-def gradients(chain: Chain, block_rows: int | None, *, own: bool = False) -> tuple[torch.Tensor, ...]:
-    pairs = pairing(own=own)
+def gradients(chain: Chain, block_rows: int | None, *, own: bool = False, n: int = 37) -> tuple[torch.Tensor, ...]:
+    pairs = pairing(n, own=own)
     loss = chain.loss(pairs, seed=5, block_rows=block_rows) * 1.7
     leaves = [pairs.q, pairs.k, *([pairs.own] if own else [])]
     return loss.detach(), *torch.autograd.grad(loss, leaves)
@@ -78,7 +78,8 @@ def test_every_chain_of_parts_is_equal_by_blocks(objective: str, relate: str, au
         pytest.skip("a teacher knows no synthetic columns")
     chain = Chain.of(objective, relate=relate, augment=augment)
     for own in (False, True):
-        for whole, blocks in zip(gradients(chain, 37, own=own), gradients(chain, 13, own=own), strict=True):
+        at_once, in_three = (gradients(chain, rows, own=own, n=20) for rows in (20, 7))
+        for whole, blocks in zip(at_once, in_three, strict=True):
             torch.testing.assert_close(blocks, whole, rtol=1e-6, atol=1e-9)
 
 

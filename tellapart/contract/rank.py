@@ -311,7 +311,7 @@ class Checks:
 def checks(card: Card) -> list[Check]:
     """The checks that apply to a part, by its traits."""
     bound = Checks(card)
-    found = [
+    found: list[Check] = [
         bound.check_ids, bound.check_sorted, bound.check_calls, bound.check_no_batch_mates, bound.check_state,
         bound.check_refit_forgets, bound.check_input_unchanged, bound.check_vectors_asked,
         bound.check_bad_input,

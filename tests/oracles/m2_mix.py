@@ -58,7 +58,7 @@ def _read(part, seed):
 
 
 def _draws(part, alpha):
-    shares = [_read(part, seed) for seed in range(2000)]
+    shares = [_read(part, seed) for seed in range(1000)]
     assert kstest(shares, beta(alpha, alpha).cdf).pvalue > 1e-3
 
 

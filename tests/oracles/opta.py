@@ -63,18 +63,11 @@ def _moved(x, y, unlabelled, passes, regularization, share):
     for _ in range(passes):
         cost = [[sum((a - b) ** 2 for a, b in zip(r, v, strict=True)) for v in u] for r in p]
         most = max(max(row) for row in cost)
-        f, g = [0.0] * len(p), [0.0] * len(u)
+        share_of_most = np.array(cost) / most
+        f, g = np.zeros(len(p)), np.zeros(len(u))
         for _ in range(3000):
-            f = [
-                regularization
-                * (math.log(1 / len(p)) - _lse([(b - c / most) / regularization for b, c in zip(g, row, strict=True)]))
-                for row in cost
-            ]
-            g = [
-                regularization
-                * (math.log(1 / len(u)) - _lse([(f[i] - cost[i][j] / most) / regularization for i in range(len(p))]))
-                for j in range(len(u))
-            ]
+            f = regularization * (math.log(1 / len(p)) - _lse((g - share_of_most) / regularization))
+            g = regularization * (math.log(1 / len(u)) - _lse((f - share_of_most.T) / regularization))
         moved = []
         for i in range(len(p)):
             weight = [math.exp((f[i] + g[j] - cost[i][j] / most) / regularization) for j in range(len(u))]
@@ -85,6 +78,7 @@ def _moved(x, y, unlabelled, passes, regularization, share):
     return [[share * a + (1 - share) * b for a, b in zip(r, s, strict=True)] for r, s in zip(p, first, strict=True)]
 
 
-def _lse(values):
-    top = max(values)
-    return top + math.log(sum(math.exp(v - top) for v in values))
+def _lse(rows):
+    """The logarithm of the sum of the exponentials of each row."""
+    top = rows.max(1)
+    return top + np.log(np.exp(rows - top[:, None]).sum(1))

@@ -23,7 +23,7 @@ PROSE = "the area of a wide and rather high thing"
 
 def check(build, options):
     share, mask = options.get("share", 0.15), options.get("mask", "[MASK]")
-    part, times = build(**options), 4000
+    part, times = build(**options), 2000
     tokens = _tokens()
     edits, touched, of_kind = Counter(), Counter(), Counter()
     for seed in range(times):

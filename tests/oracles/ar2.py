@@ -105,9 +105,7 @@ def _losses(run, part, rows, documents, options):
 
 def _judged(part, a, b, temperature):
     common = [x * y for x, y in zip(a, b, strict=True)] + [abs(x - y) for x, y in zip(a, b, strict=True)]
-    hidden = []
-    for unit in range(part.hidden):
-        hidden.append(max(0.0, part.shift[unit].item() + _dot(common, part.inward[:, unit].tolist())))
+    hidden = np.maximum(0, part.shift.detach().numpy() + np.array(common) @ part.inward.detach().numpy())
     return _dot(a, b) / temperature + _dot(hidden, part.outward.tolist())
 
 

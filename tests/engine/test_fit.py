@@ -93,14 +93,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 print("ready", flush=True)
-fit(SMALL.but(epochs=200), pairs(), folder=Path({folder!r}), checkpoint_seconds=0)
+fit(SMALL.but(epochs=100), pairs(), folder=Path({folder!r}), checkpoint_seconds=0)
 """
 
 
 @pytest.mark.processes
 def test_killed_at_random_points_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    whole = fit(SMALL.but(epochs=200), pairs())
+    whole = fit(SMALL.but(epochs=100), pairs())
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     kills = 0
     for _ in range(2):
@@ -114,7 +114,7 @@ def test_killed_at_random_points_it_ends_with_the_same_bits(tmp_path: Path) -> N
         process.wait()
         process.stdout.close()
     assert kills, "the run was over before it could be killed"
-    assert same_bits(whole, fit(SMALL.but(epochs=200), pairs(), folder=tmp_path))
+    assert same_bits(whole, fit(SMALL.but(epochs=100), pairs(), folder=tmp_path))
 
 
 def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
